@@ -1,0 +1,150 @@
+"""The words all stages share. A **record** is what has a sequence number: sample, event, gap or refused frame.
+
+Times: `t_ms` is device milliseconds since boot; `at_ms` is Unix milliseconds (UTC).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import msgspec
+
+Value: TypeAlias = float | int | None
+
+
+class Quality(enum.StrEnum):
+    """How a batch got its time (WIRE.md, section 7)."""
+
+    SYNCED = "synced"
+    CORRECTED = "corrected"
+    ESTIMATED = "estimated"
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True):
+    """One value that validation refused. `value` is its JSON text, at most 200 characters."""
+
+    quantity: str
+    value: str
+    code: str
+    reason: str
+
+
+class Sample(msgspec.Struct, frozen=True, array_like=True, tag="s"):
+    """What was measured at one instant. `values` holds only what was accepted; `refused` what was not."""
+
+    seq: int
+    t_ms: int
+    values: dict[str, float]
+    refused: tuple[Refusal, ...] = ()
+
+    @property
+    def last(self) -> int:
+        """The last sequence number this record covers."""
+        return self.seq
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True, tag="e"):
+    """Something that happened on the device, kept like a sample. Codes: WIRE.md, section 4."""
+
+    seq: int
+    t_ms: int
+    code: str
+    sensor: str | None = None
+    data: dict[str, str | float | int | bool | None] = {}
+
+    @property
+    def last(self) -> int:
+        return self.seq
+
+
+class Gap(msgspec.Struct, frozen=True, array_like=True, tag="g"):
+    """Samples `seq` to `to` that no longer exist. `to` is None where the boot's end is unknown: then `at_most` bounds the loss."""
+
+    seq: int
+    to: int | None
+    count: int | None
+    at_most: int | None
+    why: str
+
+    @property
+    def last(self) -> int:
+        """The last sequence number covered; an open gap covers its first alone, and nothing of its boot follows it."""
+        return self.seq if self.to is None else self.to
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag="r"):
+    """A samples frame refused as a whole, covering `seq` to `to`. `raw` is its text, cut to 4,096 characters."""
+
+    seq: int
+    to: int
+    raw: str
+    code: str
+    reason: str
+
+    @property
+    def last(self) -> int:
+        return self.to
+
+
+Record: TypeAlias = Sample | Event | Gap | Refused
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Records of one boot, without a hole between them, with what is needed to stamp them.
+
+    `at_ms` of a record is `offset_ms + t_ms`. A batch read from the store has `cursor`: the opaque place just behind it.
+    """
+
+    device: str
+    boot: int
+    boot_id: str
+    records: tuple[Record, ...]
+    offset_ms: int
+    quality: Quality
+    received_ms: int
+    """Unix milliseconds at which the gateway received it."""
+    cursor: str = ""
+    profile: str = ""
+    """Hash of the profile the records were taken under."""
+
+    @property
+    def first(self) -> int:
+        return self.records[0].seq
+
+    @property
+    def last(self) -> int:
+        return self.records[-1].last
+
+    def at_ms(self, t_ms: int) -> int:
+        """Unix milliseconds (UTC) of device time `t_ms` of this boot."""
+        return self.offset_ms + t_ms
+
+
+class Status(enum.StrEnum):
+    """How a command ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A request to a device. Ends in exactly one `Result`."""
+
+    id: str
+    name: str
+    args: dict[str, str | float | int | bool | None]
+    deadline_ms: int
+    """Milliseconds from sending within which it may be begun."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The one answer to a command. `error` is (code, text) where it failed."""
+
+    id: str
+    status: Status
+    data: dict[str, str | float | int | bool | None] = {}
+    error_code: str = ""
+    error_text: str = ""

@@ -1,0 +1,94 @@
+"""The one small port everything above the store sees. Nothing above it may know that SQLite is below.
+
+`SqliteStore` (sqlite.py) is the first adapter. `tests/gateway/store/conformance.py` runs against every adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from gateway.model import Batch, Command, Result
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One value of the registry with its revision, which grows with every change of the key."""
+
+    key: str
+    value: bytes
+    revision: int
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What the store has of one boot. `through` is the highest committed seq, -1 for none."""
+
+    boot_id: str
+    boot: int
+    through: int
+
+
+CommandHandler = Callable[[Command], Awaitable[Result]]
+
+
+class Store(Protocol):
+    """All methods may raise `Unavailable`: the outcome is unknown, call again with the same arguments."""
+
+    async def claim(self, device: str, node: str) -> int:
+        """Make this connection the holder of `device`; returns its epoch. An older epoch is fenced from then on.
+
+        `node` names the gateway process that holds it."""
+
+    async def committed(self, device: str, boot_ids: Sequence[str]) -> list[Committed]:
+        """What is committed of each boot, in the order asked. Unknown boots have `through` -1."""
+
+    async def append(self, epoch: int, batch: Batch) -> int:
+        """Commit `batch` and return the highest committed seq of its boot. Idempotent, all or nothing; what is
+        committed already is cut off. A hole before it is filled with a `Gap(why="unexplained")` in the same commit.
+        Returns only after the data is on disk. Waits while the store's queue is full (that slows the sender).
+        Values and frames refused (`Sample.refused`, `Refused`) go to quarantine in the same commit.
+
+        Raises `Fenced` when `epoch` is not the newest claim of the device."""
+
+    async def read(self, cursor: str, *, device: str | None = None, limit: int = 100) -> list[Batch]:
+        """Up to `limit` committed batches behind `cursor` ("" is the beginning), in commit order, at least once.
+        Empty where there is nothing more. A cursor of another or restored log starts at the oldest batch."""
+
+    async def end(self) -> str:
+        """The cursor behind the newest committed batch."""
+
+    def live(self, devices: Sequence[str] | None = None) -> AsyncIterator[Batch]:
+        """Batches as they are committed, from now on (None: of all devices). A slow reader skips: it then sees a batch whose
+        predecessor's cursor it has not seen, and can `read` what it missed."""
+
+    async def wait(self, cursor: str, timeout_s: float) -> bool:
+        """Wait until something lies behind `cursor`. False at the timeout."""
+
+    # registry: small values with a revision each; decisions go through `cas` only
+    async def get(self, key: str) -> Entry | None: ...
+
+    async def put(self, key: str, value: bytes) -> int:
+        """Write whatever is there now; returns the new revision."""
+
+    async def create(self, key: str, value: bytes) -> int:
+        """Write only where there is nothing. Raises `Conflict`."""
+
+    async def cas(self, key: str, value: bytes, revision: int) -> int:
+        """Write only over `revision`. Raises `Conflict`."""
+
+    async def delete(self, key: str, revision: int | None = None) -> bool: ...
+
+    async def list(self, prefix: str) -> list[Entry]: ...
+
+    def watch(self, prefix: str) -> AsyncIterator[Entry | str]:
+        """Changes from now on: the new entry, or the key of a deleted one. Coalesced per key, so never unbounded."""
+
+    # commands: the holder serves, anyone sends
+    def serve(self, device: str, epoch: int, handler: CommandHandler) -> None:
+        """From now on commands for `device` go to `handler`, until a newer epoch serves."""
+
+    def unserve(self, device: str, epoch: int) -> None: ...
+
+    async def send(self, device: str, command: Command, timeout_s: float) -> Result:
+        """Hand `command` to the device's holder. Raises `NoHolder` at once. Past the timeout: a `Result` with `unknown`."""

@@ -1,0 +1,19 @@
+"""Programs the tests need from the system. Missing: the test is skipped with the reason; in CI that is a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def need_program(name: str, *others: str) -> str:
+    """Path of the first program found. Skips the test where there is none, fails it when CI=true."""
+    for candidate in (name, *others):
+        if path := shutil.which(candidate) or shutil.which(candidate, path="/usr/sbin:/sbin"):
+            return path
+    reason = f"{name} is not installed (on Debian: apt install {name})"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
