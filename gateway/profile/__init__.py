@@ -1,0 +1,41 @@
+"""The profile of a node: read once, checked once, used by firmware, validation, discovery, page and emulated board alike."""
+
+from gateway.profile.firmware import firmware_files, firmware_profile
+from gateway.profile.load import ProfileError, load_board, load_profile
+from gateway.profile.locate import find_node, firmware_dir, hardware_dir, user_drivers
+from gateway.profile.model import (
+    ArgSpec,
+    Board,
+    Bus,
+    CommandSpec,
+    Delivery,
+    Node,
+    Output,
+    Pin,
+    Profile,
+    Quantity,
+    Sensor,
+)
+
+__all__ = [
+    "ArgSpec",
+    "Board",
+    "Bus",
+    "CommandSpec",
+    "Delivery",
+    "Node",
+    "Output",
+    "Pin",
+    "Profile",
+    "ProfileError",
+    "Quantity",
+    "Sensor",
+    "find_node",
+    "firmware_dir",
+    "firmware_files",
+    "firmware_profile",
+    "hardware_dir",
+    "load_board",
+    "load_profile",
+    "user_drivers",
+]

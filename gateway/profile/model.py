@@ -1,0 +1,313 @@
+"""What a node is made of, typed: the tables of a profile and of its board. Pure.
+
+These classes check one table each; what concerns several tables is in check.py. Everything is frozen and belongs in one
+`Profile`, which is complete: its board is inside, so that a profile kept by the gateway never depends on a file again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from gateway.profile.units import unit_problem
+
+FINEST_DECIMALS = 6
+INTEGER_LIMIT = 1 << 30
+"""The firmware counts in scaled integers; a small integer of an ESP32 has 31 bits with its sign."""
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", text):
+        raise ValueError(f'"{text}" is not a name: a small letter, then small letters, digits and _, 32 at most')
+    return text
+
+
+def _node_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", text):
+        raise ValueError(f'"{text}" is not a name: small letters, digits, - and _, 32 at most, a letter or digit first')
+    return text
+
+
+def _bus_name(text: str) -> str:
+    if not re.fullmatch(r"i2c[0-9]", text):
+        raise ValueError(f'"{text}" is not a bus: it is called after the controller it uses, i2c0 or i2c1')
+    return text
+
+
+def _pin_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Z]{1,8}[0-9]{1,3}", text):
+        raise ValueError(f'"{text}" is not a pin: write it as the board file does, such as "GPIO22"')
+    return text
+
+
+def _title(text: str) -> str:
+    if not 1 <= len(text) <= 64 or not text.isprintable():  # noqa: PLR2004 - said in the message
+        raise ValueError("must be 1 to 64 characters that can be printed")
+    return text
+
+
+def _unit(text: str) -> str:
+    if problem := unit_problem(text):
+        raise ValueError(problem)
+    return text
+
+
+def _range(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] >= ends[1]:
+        raise ValueError(f"the low end, {ends[0]:g}, must be below the high end, {ends[1]:g}")
+    return ends
+
+
+def _precision(step: float) -> float:
+    if not (step in _DECIMALS or (step >= 1 and step.is_integer())):
+        raise ValueError(f"must be 0.1, 0.01 ... 0.000001 or a whole number, not {step:g}")
+    return step
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, str | int | float):
+        raise ValueError("must be text, a number, true or false")
+    return value
+
+
+_DECIMALS = {float(f"1e-{decimals}"): decimals for decimals in range(FINEST_DECIMALS + 1)}
+
+Name = Annotated[str, AfterValidator(_name)]
+NodeName = Annotated[str, AfterValidator(_node_name)]
+BusName = Annotated[str, AfterValidator(_bus_name)]
+PinName = Annotated[str, AfterValidator(_pin_name)]
+Title = Annotated[str, AfterValidator(_title)]
+Unit = Annotated[str, AfterValidator(_unit)]
+Range = Annotated[tuple[float, float], AfterValidator(_range)]
+Precision = Annotated[float, AfterValidator(_precision)]
+Scalar = Annotated[Any, AfterValidator(_scalar)]
+Level = Literal["low", "high"]
+
+
+class Table(BaseModel):
+    """A table of a profile. Unknown keys are errors, and nothing is converted in silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Node(Table):
+    """What is built: `[node]`."""
+
+    name: NodeName
+    title: Title
+    board: NodeName
+    """Name of the board's file, without `.toml`."""
+
+
+class Pin(Table):
+    """What a pin of a board can do, and what it must not."""
+
+    can: tuple[Literal["in", "out", "adc", "dac", "touch"], ...] = Field(min_length=1)
+    header: Title
+    """Where it is on the board, as printed in its manual: `J2-7`."""
+    strap: Level | None = None
+    """The level this pin needs while the chip starts."""
+    reserved: Title | None = None
+    """What the board itself uses it for; nothing else may."""
+    note: Title | None = None
+
+
+class BoardFacts(Table):
+    """`[board]`: a circuit with a microcontroller, as it is bought."""
+
+    name: NodeName
+    title: Title
+    chip: Literal["esp32"]
+    flash_bytes: int = Field(ge=1 << 20)
+    heap_bytes: int = Field(ge=1 << 15)
+    """What MicroPython's collector has to give."""
+    supply_ma: int = Field(ge=1)
+    """What its 3.3 V output gives, the module's own current included."""
+    i2c_ids: tuple[int, ...]
+    """The I2C controllers it has."""
+
+
+class Board(BoardFacts):
+    """A board with its pins."""
+
+    pins: dict[PinName, Pin]
+
+
+class Bus(Table):
+    """Wires that several sensors share: `[buses.i2c0]`. The digit of its name is the number of the controller."""
+
+    name: BusName
+    kind: Literal["i2c"]
+    scl: PinName
+    sda: PinName
+    frequency_hz: int = Field(default=400_000, ge=1_000, le=1_000_000)
+    allow_strap: bool = False
+    """True: the circuit on a strapping pin was looked at, and leaves it alone while the chip starts."""
+
+    @property
+    def id(self) -> int:
+        """Number of the controller."""
+        return int(self.name[-1])
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """Pin by the key that names it."""
+        return {"scl": self.scl, "sda": self.sda}
+
+
+class Quantity(Table):
+    """One measured thing."""
+
+    name: Name
+    unit: Unit
+    range: Range
+    """The lowest and highest value its sensor can give; others are quarantined."""
+    precision: Precision
+    """The step of its values: 0.1, 0.01 ... or a whole number."""
+    max_change_per_s: float | None = Field(default=None, gt=0)
+    """The fastest change that can be true. None: any."""
+    title: Title
+    labels: dict[int, Title] = {}
+    """What single values mean, for codes."""
+
+    @property
+    def low(self) -> float:
+        return self.range[0]
+
+    @property
+    def high(self) -> float:
+        return self.range[1]
+
+    @property
+    def decimals(self) -> int:
+        """Digits after the point that its precision asks for."""
+        return _DECIMALS.get(self.precision, 0)
+
+
+class Sensor(Table):
+    """A chip that measures, and what of it is sent: `[sensors.<name>]`."""
+
+    name: Name
+    chip: Name
+    """Its driver is `sensors/<chip>.py`."""
+    bus: BusName | None = None
+    address: int | None = Field(default=None, ge=0x08, le=0x77)
+    """On an I2C bus; 7 bits, without those the standard keeps for itself (UM10204, section 3.1.12)."""
+    pin: PinName | None = None
+    allow_strap: bool = False
+    period_ms: int = Field(ge=10, le=86_400_000)
+    options: dict[Name, Scalar] = {}
+    """Whatever else this chip's driver wants to know."""
+    quantities: dict[Name, Quantity]
+
+    @property
+    def pins(self) -> dict[str, str]:
+        return {"pin": self.pin} if self.pin else {}
+
+
+class Output(Table):
+    """Something the node switches: `[outputs.<name>]`."""
+
+    name: Name
+    kind: Literal["led"]
+    pin: PinName
+    active: Level = "high"
+    """The level that switches it on; it rests at the other one."""
+    allow_strap: bool = False
+    title: Title
+
+    @property
+    def rests(self) -> Level:
+        """The level its circuit pulls the pin to while nobody drives it."""
+        return "low" if self.active == "high" else "high"
+
+    @property
+    def pins(self) -> dict[str, str]:
+        return {"pin": self.pin}
+
+
+class Delivery(Table):
+    """What happens to samples while the gateway cannot be reached: `[delivery]`."""
+
+    ram_samples: int = Field(default=512, ge=16, le=4096)
+    """Samples kept in memory; the oldest go first."""
+    power_loss: Literal["none", "unsent"] = "unsent"
+    """What a power cut may cost. `none`: each sample is on flash before it is sent. `unsent`: what is not yet sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArgSpec:
+    """A number that a command takes."""
+
+    name: str
+    title: str
+    low: int
+    high: int
+    default: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """Something a node can be asked to do (WIRE.md, section 5)."""
+
+    name: str
+    title: str
+    args: tuple[ArgSpec, ...] = ()
+
+
+COMMANDS = (
+    CommandSpec("ping", "Ping"),
+    CommandSpec("identify", "Identify", (ArgSpec("seconds", "Seconds", low=1, high=60, default=5),)),
+    CommandSpec("restart", "Restart"),
+)
+"""Every node of our firmware has these."""
+
+
+class Profile(Table):
+    """All of a node: the single source for firmware settings, validation, discovery, page and emulated board."""
+
+    node: Node
+    board: Board
+    buses: dict[BusName, Bus] = {}
+    sensors: dict[Name, Sensor]
+    outputs: dict[Name, Output] = {}
+    delivery: Delivery = Delivery()
+
+    @cached_property
+    def hash(self) -> str:
+        """16 hex digits that stand for the content. Comments, the order of keys and what is left at its default do not count."""
+        data = json.loads(self.to_json())
+        canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @cached_property
+    def quantities(self) -> dict[str, Quantity]:
+        """All quantities of all sensors, in the order of the file."""
+        return {name: quantity for sensor in self.sensors.values() for name, quantity in sensor.quantities.items()}
+
+    @property
+    def commands(self) -> tuple[CommandSpec, ...]:
+        return COMMANDS
+
+    def sensor_of(self, quantity: str) -> str:
+        """Name of the sensor that measures `quantity`. Raises KeyError."""
+        for name, sensor in self.sensors.items():
+            if quantity in sensor.quantities:
+                return name
+        raise KeyError(quantity)
+
+    def to_json(self) -> bytes:
+        """All of it, in the order of the file. What has its default is left out, so that a new optional key of a later version
+        changes no hash; for the same reason a default never changes."""
+        return self.model_dump_json(exclude_defaults=True).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Profile:
+        """The profile that `to_json` wrote. Raises pydantic's ValidationError for anything else."""
+        return cls.model_validate_json(data)
