@@ -1,4 +1,4 @@
-"""mpy-gateway: every sample a MicroPython board takes is stored once, at its true time, and published to MQTT and browsers."""
+"""mpy-gateway: every sample a board takes is stored once, at its true time, and published to MQTT and browsers."""
 
 from importlib.metadata import PackageNotFoundError, version
 

@@ -18,7 +18,7 @@ class GatewayError(Exception):
 
 
 class ConfigError(GatewayError):
-    """A file, key, option or surrounding of ours is wrong. The text says what to do; the program ends with exit code 1."""
+    """A file, key, option or surrounding of ours is wrong. The text says what to do; the program ends with exit 1."""
 
     code = "config"
 

@@ -59,7 +59,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True, tag="e"):
 
 
 class Gap(msgspec.Struct, frozen=True, array_like=True, tag="g"):
-    """Samples `seq` to `to` that no longer exist. `to` is None where the boot's end is unknown: then `at_most` bounds the loss."""
+    """Samples `seq` to `to` that no longer exist. `to` None: the boot's end is unknown; `at_most` bounds the loss."""
 
     seq: int
     to: int | None
@@ -93,7 +93,7 @@ Record: TypeAlias = Sample | Event | Gap | Refused
 class Batch(msgspec.Struct, frozen=True):
     """Records of one boot, without a hole between them, with what is needed to stamp them.
 
-    `at_ms` of a record is `offset_ms + t_ms`. A batch read from the store has `cursor`: the opaque place just behind it.
+    `at_ms` of a record is `offset_ms + t_ms`. A batch read from the store has `cursor`: the opaque place behind it.
     """
 
     device: str

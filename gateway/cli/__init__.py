@@ -1,5 +1,103 @@
-"""The command line."""
+"""The command line: one file per command, loaded only when it is used.
+
+Three kinds of failure, as the user sees them: wrong use is one line and exit 2; something of ours in the way
+(`ConfigError`: port in use, bad file, no gateway running) is one line and exit 1; anything else is a fault of ours,
+with a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from gateway import __version__
+from gateway.errors import GatewayError
+
+app = typer.Typer(
+    name="mpy-gateway",
+    help="From a MicroPython board's sensor to MQTT and a browser, nothing lost in silence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Configuration file (mpy-gateway.toml).")
+]
+StateDir = Annotated[
+    Path | None, typer.Option("--state", metavar="DIR", help="Where the gateway keeps its data and identities.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one configuration key; may be repeated."),
+]
+LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.")]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")]
 
 
-def main() -> None:
-    raise SystemExit("not yet")
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mpy-gateway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """From a MicroPython board's sensor to MQTT and a browser, nothing lost in silence."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns the exit code."""
+    from gateway.cli import config, demo, devices, emulate, link, send, serve, status, tail  # noqa: F401  # they register themselves
+
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="mpy-gateway")
+        return code if isinstance(code, int) else 0
+    except GatewayError as error:
+        return fail(str(error), 1)
+    except TyperException as error:
+        if not arguments:
+            return 2  # the help was shown
+        return fail(
+            f"{error.format_message().rstrip('.')}. See: mpy-gateway {_command_of(arguments)}--help", error.exit_code
+        )
+    except (KeyboardInterrupt, Abort):
+        return 130
+    except BrokenPipeError:  # `mpy-gateway tail | head`
+        sys.stderr.close()
+        return 0
+
+
+def fail(sentence: str, code: int) -> int:
+    """One line on standard error."""
+    print(f"mpy-gateway: {sentence}", file=sys.stderr)
+    return code
+
+
+def _command_of(arguments: list[str]) -> str:
+    """The words of the command, to point at the right help."""
+    words = []
+    for word in arguments[:2]:
+        if word.startswith("-"):
+            break
+        words.append(word)
+    known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+    if not words or words[0] not in known:
+        return ""
+    groups = {group.name for group in app.registered_groups}
+    return " ".join(words if words[0] in groups else words[:1]) + " "

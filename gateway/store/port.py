@@ -59,8 +59,8 @@ class Store(Protocol):
         """The cursor behind the newest committed batch."""
 
     def live(self, devices: Sequence[str] | None = None) -> AsyncIterator[Batch]:
-        """Batches as they are committed, from now on (None: of all devices). A slow reader skips: it then sees a batch whose
-        predecessor's cursor it has not seen, and can `read` what it missed."""
+        """Batches as they are committed, from now on (None: of all devices). A slow reader skips: it then sees a batch
+        whose predecessor's cursor it has not seen, and can `read` what it missed."""
 
     async def wait(self, cursor: str, timeout_s: float) -> bool:
         """Wait until something lies behind `cursor`. False at the timeout."""
@@ -91,4 +91,4 @@ class Store(Protocol):
     def unserve(self, device: str, epoch: int) -> None: ...
 
     async def send(self, device: str, command: Command, timeout_s: float) -> Result:
-        """Hand `command` to the device's holder. Raises `NoHolder` at once. Past the timeout: a `Result` with `unknown`."""
+        """Hand `command` to the device's holder. Raises `NoHolder` at once. Past the timeout: `unknown`."""

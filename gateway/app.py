@@ -1,0 +1,164 @@
+"""Builds every part from `Config`, starts them in order, stops them in reverse. Decides nothing else.
+
+store -> embedded broker -> MQTT bridges -> people's door -> device door: whoever can bring samples comes last, and goes
+first, so that nothing arrives that has no way out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from gateway import __version__
+from gateway.clock import Clock
+from gateway.command.dispatch import Dispatcher
+from gateway.config import Config, MqttConfig, prepare_state_dir
+from gateway.dashboard.server import PeopleServer
+from gateway.device.server import DeviceServer
+from gateway.errors import Conflict
+from gateway.mqtt.bridge import Bridge
+from gateway.mqtt.embedded import EmbeddedBroker
+from gateway.presence import Presence
+from gateway.store.devices import Devices
+from gateway.store.history import History
+from gateway.store.port import Store
+from gateway.store.sqlite import SqliteStore
+
+log = logging.getLogger("gateway")
+
+RUN_FILE = "run.json"
+"""In the state directory while a gateway runs: where its doors are. Our own command line reads it."""
+
+
+class Gateway:
+    """One gateway process. `start` raises `ConfigError` with one sentence when something of ours is in the way."""
+
+    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock = clock or Clock()
+        self.id = ""
+        self.broker: EmbeddedBroker | None = None
+        self.bridges: list[Bridge] = []
+        self._parts = AsyncExitStack()
+        self._started_ms = 0
+
+    async def start(self) -> None:
+        try:
+            await self._start()
+        except BaseException:
+            await self._parts.aclose()
+            raise
+
+    async def _start(self) -> None:
+        config, clock = self.config, self.clock
+        self._started_ms = clock.monotonic_ms()
+        prepare_state_dir(config.state)
+        self.store = SqliteStore(
+            config.state, commit_ms=config.store.commit_ms, quarantine_rows=config.limits.quarantine_rows
+        )
+        await self.store.open()
+        self._parts.push_async_callback(self.store.close)
+        self.id = config.gateway.id or await gateway_id(self.store)
+        self.devices = Devices(self.store)
+        self.history = History(self.store)
+        self.presence = Presence()
+        self.dispatcher = Dispatcher(self.store, clock)
+
+        for name, mqtt in (await self._brokers()).items():
+            bridge = Bridge(name, mqtt, self.store, self.devices, self.presence, self.dispatcher, clock)
+            await bridge.start()
+            self._parts.push_async_callback(bridge.stop)
+            self.bridges.append(bridge)
+
+        self.people = PeopleServer(
+            config.people,
+            self.store,
+            self.history,
+            self.devices,
+            self.presence,
+            self.dispatcher,
+            clock,
+            gateway_id=self.id,
+            state=config.state,
+            extra_status=self.status,
+        )
+        await self.people.start()
+        self._parts.push_async_callback(self.people.stop)
+
+        self.door = DeviceServer(
+            config.devices, config.limits, self.store, self.devices, self.presence, clock, gateway_id=self.id
+        )
+        await self.door.start()
+        self._parts.push_async_callback(self.door.stop)
+        self._write_run_file()
+        self._parts.callback((config.state / RUN_FILE).unlink, missing_ok=True)
+
+    async def _brokers(self) -> dict[str, MqttConfig]:
+        """The configured brokers, or the embedded one when there are none."""
+        if self.config.mqtt:
+            return dict(self.config.mqtt)
+        self.broker = EmbeddedBroker(self.config.broker, self.config.state)
+        await self.broker.start()
+        self._parts.push_async_callback(self.broker.stop)
+        return {"embedded": MqttConfig(url=self.broker.url)}
+
+    async def stop(self) -> None:
+        """Devices first, then the way out, the store last. What was received is committed and acknowledged."""
+        await self._parts.aclose()
+
+    @property
+    def devices_url(self) -> str:
+        return f"ws://{self.config.devices.host}:{self.door.port}"
+
+    @property
+    def mqtt_urls(self) -> dict[str, str]:
+        return {bridge.name: bridge.url for bridge in self.bridges}
+
+    def status(self) -> dict[str, Any]:
+        """What `/api/status` adds to the connections: parts and their figures."""
+        return {
+            "gateway": self.id,
+            "version": __version__,
+            "uptime_s": (self.clock.monotonic_ms() - self._started_ms) // 1000,
+            "devices_url": self.devices_url,
+            "store": self.store.stats(),
+            "brokers": {bridge.name: bridge.stats() for bridge in self.bridges},
+            "embedded_broker": {"pid": self.broker.pid, "url": self.broker.url} if self.broker else None,
+        }
+
+    def _write_run_file(self) -> None:
+        content = {
+            "pid": os.getpid(),
+            "people_url": self.people.url,
+            "devices_url": self.devices_url,
+            "mqtt": self.mqtt_urls,
+            "started": int(time.time()),
+        }
+        write_private(self.config.state / RUN_FILE, json.dumps(content))
+
+
+async def gateway_id(store: Store) -> str:
+    """The gateway's own id, drawn once and kept: boards will verify it whatever address they dial."""
+    if entry := await store.get("gateway/id"):
+        return entry.value.decode()
+    drawn = f"gw-{secrets.token_hex(4)}"
+    try:
+        await store.create("gateway/id", drawn.encode())
+    except Conflict:
+        return await gateway_id(store)
+    return drawn
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` atomically by a file only its owner can read."""
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    scratch.replace(path)

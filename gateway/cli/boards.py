@@ -1,0 +1,78 @@
+"""Emulated boards for `demo` and `emulate`: given an identity, started, stopped, counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.emulator import EmulatedBoard
+from gateway.errors import ConfigError
+from gateway.profile import Profile
+from gateway.store.devices import Devices
+
+WIFI = {"ssid": "emulated", "password": "emulated-password"}
+
+
+def board_names(profile: Profile, count: int) -> list[str]:
+    """climate-1, climate-2 ... for climate-node."""
+    stem = profile.node.name.removesuffix("-node")[:24]
+    return [f"{stem}-{number}" for number in range(1, count + 1)]
+
+
+async def board_settings(devices: Devices, name: str, profile: Profile, directory: Path, url: str) -> dict[str, object]:
+    """What /settings.json on the board says. A board made earlier in `directory` keeps its identity."""
+    file = directory / "settings.json"
+    host, _, port = url.removeprefix("ws://").rpartition(":")
+    if file.exists():
+        token = json.loads(file.read_text())["token"]
+        if await devices.by_token(token) is None:
+            raise ConfigError(
+                f"the gateway does not know the board kept in {directory}: delete that directory or use another --state"
+            )
+    elif await devices.get(name):
+        raise ConfigError(f"there is a device {name} already, and it is not an emulated board: use --name")
+    else:
+        token = await devices.add(name, profile)
+    settings: dict[str, object] = {
+        "device": name,
+        "token": token,
+        "gateway": {"host": host, "port": int(port), "tls": False},
+        "wifi": [WIFI],
+    }
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(settings))
+    return settings
+
+
+class Boards:
+    """Several emulated boards, started and stopped together."""
+
+    def __init__(self) -> None:
+        self.boards: dict[str, EmulatedBoard] = {}
+
+    def add(
+        self,
+        name: str,
+        profile: Profile,
+        node_dir: Path,
+        settings: dict[str, object],
+        *,
+        directory: Path,
+        seed: int,
+        console: Callable[[str], None] | None = None,
+    ) -> None:
+        self.boards[name] = EmulatedBoard(profile, node_dir, settings, directory=directory, seed=seed, console=console)
+
+    async def start(self) -> None:
+        for board in self.boards.values():  # one after the other: starting all at once only makes each slower
+            await board.start()
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(board.stop() for board in self.boards.values()))
+
+    def taken(self) -> dict[str, int]:
+        """Samples taken per device, as the emulated chips counted them."""
+        return {name: sum(board.taken().values()) for name, board in self.boards.items()}

@@ -1,0 +1,47 @@
+"""`mpy-gateway config`: check, schema, show."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from gateway.cli import ConfigFile, Settings, StateDir, app
+
+group = typer.Typer(help="The configuration: check it, show what is in force, print its schema.", no_args_is_help=True)
+app.add_typer(group, name="config")
+
+
+@group.command("check")
+def check(config: ConfigFile = None, state: StateDir = None, settings: Settings = None) -> None:
+    """Say whether the configuration is right; name file, line and key of every mistake.
+
+    Example: mpy-gateway config check --config mpy-gateway.toml
+    """
+    from gateway.cli.common import read_config
+
+    read_config(config, state, settings)
+    typer.echo(f"{config or 'configuration'}: right")
+
+
+@group.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of mpy-gateway.toml: every key, its default and what it means.
+
+    Example: mpy-gateway config schema > mpy-gateway.schema.json
+    """
+    from gateway.config import schema
+
+    typer.echo(json.dumps(schema(), indent=2))
+
+
+@group.command("show")
+def show(config: ConfigFile = None, state: StateDir = None, settings: Settings = None) -> None:
+    """Print the configuration in force (file, then environment, then command line), with secrets hidden.
+
+    Example: mpy-gateway config show --set people.port=8081
+    """
+    from gateway.cli.common import read_config
+    from gateway.config import show
+
+    typer.echo(show(read_config(config, state, settings)), nl=False)

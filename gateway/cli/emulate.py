@@ -1,0 +1,74 @@
+"""`mpy-gateway emulate`: emulated boards for a gateway that runs already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli import ConfigFile, Settings, StateDir, app
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+
+
+@app.command("emulate")
+def emulate(
+    node: Annotated[
+        str, typer.Option("--node", help="Which node: a name from hardware/, or a folder with a profile.toml.")
+    ] = "climate-node",
+    count: Annotated[int, typer.Option("--devices", min=1, max=200, help="How many boards.")] = 1,
+    name: Annotated[str | None, typer.Option("--name", help="The device's id (with one board only).")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="The boards' signals and identities.")] = 1,
+    config: ConfigFile = None,
+    state: StateDir = None,
+    settings: Settings = None,
+) -> None:
+    """Emulated boards (the real MicroPython running the very files that are flashed) for a gateway that runs here.
+
+    Example: mpy-gateway emulate --node climate-node --devices 3
+    """
+    from gateway.cli.common import RunningGateway, read_config, run_loop
+    from gateway.emulator import find_interpreter
+
+    if name and count > 1:
+        raise typer.BadParameter("goes with one board only", param_hint="--name")
+    find_interpreter()
+    effective = read_config(config, state, settings)
+    url = RunningGateway(effective.state).run["devices_url"]
+    run_loop(_emulate(effective, node, count, name, seed, url))
+
+
+async def _emulate(config: Config, node: str, count: int, name: str | None, seed: int, url: str) -> None:
+    from gateway.cli.boards import Boards, board_names, board_settings
+    from gateway.cli.common import stop_on_signal
+    from gateway.cli.devices import registry
+    from gateway.profile import find_node, load_profile
+
+    stop = stop_on_signal()
+    path = find_node(node)
+    profile = load_profile(path)
+    names = [name] if name else board_names(profile, count)
+    boards = Boards()
+    async with registry(config) as devices:
+        for number, board in enumerate(names):
+            directory = config.state / "boards" / board
+            identity = await board_settings(devices, board, profile, directory, url)
+            boards.add(
+                board, profile, path.parent, identity, directory=directory, seed=seed + number, console=printer(board)
+            )
+    try:
+        await boards.start()
+        typer.echo(f"emulating {', '.join(names)} for {url}; Ctrl-C ends it")
+        await stop.wait()
+    finally:
+        await boards.stop()
+    if not boards.boards:
+        raise ConfigError("no board was started")
+
+
+def printer(board: str) -> Callable[[str], None]:
+    """Print a board's console, each line with its name before it."""
+    return lambda line: typer.echo(f"{board}: {line}")

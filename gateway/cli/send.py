@@ -1,0 +1,50 @@
+"""`mpy-gateway send`: a command to a device, and its one result."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from gateway.cli import ConfigFile, StateDir, app
+
+
+@app.command("send")
+def send(
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="The device's id.")],
+    command: Annotated[str, typer.Argument(metavar="COMMAND", help="ping, identify, restart ...")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Arguments of the command.")
+    ] = None,
+    config: ConfigFile = None,
+    state: StateDir = None,
+) -> None:
+    """Send a command to a device and wait for its result. Exit 0 when it was done, 1 when not.
+
+    Example: mpy-gateway send climate-1 identify seconds=3
+    """
+    from gateway.cli.common import RunningGateway, read_config
+
+    body = {"name": command, "args": dict(_argument(word) for word in arguments or [])}
+    gateway = RunningGateway(read_config(config, state, None).state)
+    result = gateway.call("POST", f"/api/devices/{device}/commands", body, timeout_s=60)
+    if result["status"] == "done":
+        details = " ".join(f"{key}={value}" for key, value in (result.get("data") or {}).items())
+        typer.echo(f"{device} {command}: done{' ' + details if details else ''}")
+        return
+    typer.echo(
+        f"{device} {command}: {result['status']}: {result.get('error_text') or result.get('error_code')}", err=True
+    )
+    raise typer.Exit(1)
+
+
+def _argument(word: str) -> tuple[str, object]:
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        raise typer.BadParameter(f"'{word}' is not KEY=VALUE", param_hint="ARGUMENTS")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return key, text
+    return key, value if isinstance(value, bool | int | float) or value is None else text

@@ -1,0 +1,59 @@
+"""`mpy-gateway run`: the gateway itself, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from gateway import __version__
+from gateway.cli import ConfigFile, LogJson, LogLevel, Settings, StateDir, app
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+    from gateway.config import Config
+
+
+@app.command("run")
+def run(
+    config: ConfigFile = None,
+    state: StateDir = None,
+    settings: Settings = None,
+    log_level: LogLevel = None,
+    log_json: LogJson = False,
+) -> None:
+    """Run the gateway until Ctrl-C or SIGTERM.
+
+    Example: mpy-gateway run --config mpy-gateway.toml --set people.port=8081
+    """
+    from gateway.cli.common import read_config, run_loop
+
+    run_loop(_serve(read_config(config, state, settings, log_level, log_json)))
+
+
+async def _serve(config: Config) -> None:
+    from gateway.app import Gateway
+    from gateway.cli.common import stop_on_signal
+
+    stop = stop_on_signal()
+    gateway = Gateway(config)
+    await gateway.start()
+    try:
+        typer.echo(banner(gateway))
+        await stop.wait()
+    finally:
+        await gateway.stop()
+
+
+def banner(gateway: Gateway) -> str:
+    """Where everything is, for a person at a terminal."""
+    embedded = " (embedded)" if gateway.broker else ""
+    brokers = "\n".join(f"  mqtt     {url}{embedded}" for url in gateway.mqtt_urls.values())
+    return (
+        f"mpy-gateway {__version__}, {gateway.id}\n"
+        f"  page     {gateway.people.one_time_link()}\n"
+        f"           (opens once; another link: mpy-gateway link)\n"
+        f"  devices  {gateway.devices_url}\n"
+        f"{brokers}\n"
+        f"  state    {gateway.config.state}"
+    )

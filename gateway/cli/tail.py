@@ -1,0 +1,77 @@
+"""`mpy-gateway tail`: live samples in the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli import ConfigFile, StateDir, app
+
+if TYPE_CHECKING:
+    from gateway.cli.common import RunningGateway
+
+
+@app.command("tail")
+def tail(
+    device: Annotated[str | None, typer.Argument(metavar="[DEVICE]", help="Only this device.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the feed's messages as they are, one a line.")] = False,
+    config: ConfigFile = None,
+    state: StateDir = None,
+) -> None:
+    """Live samples in the terminal, one a line, until Ctrl-C. Reconnects by itself.
+
+    Example: mpy-gateway tail climate-1
+    """
+    from gateway.cli.common import RunningGateway, read_config
+
+    directory = read_config(config, state, None).state
+    asyncio.run(_follow(lambda: RunningGateway(directory), device, as_json))
+
+
+async def _follow(gateway: Any, device: str | None, as_json: bool) -> None:
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import WebSocketException
+
+    running: RunningGateway = gateway()  # not running at the start is an error; later it is an outage
+    while True:
+        try:
+            headers = {"Authorization": f"Bearer {running.token}"}
+            async with connect(running.feed_url, additional_headers=headers, max_size=None) as feed:
+                async for text in feed:
+                    _show(json.loads(text), device, as_json)
+        except (OSError, WebSocketException) as error:
+            typer.echo(f"the gateway does not answer ({error}); trying again", err=True)
+        await asyncio.sleep(1 + random.random())  # jitter, not a secret
+        from gateway.errors import ConfigError
+
+        try:
+            running = gateway()
+        except ConfigError:
+            continue
+
+
+def _show(message: dict[str, Any], device: str | None, as_json: bool) -> None:
+    if message["type"] == "heartbeat" or (device and message.get("device", device) != device):
+        return
+    if as_json:
+        typer.echo(json.dumps(message))
+    elif message["type"] == "samples":
+        for line in lines(message):
+            typer.echo(line)
+
+
+def lines(message: dict[str, Any]) -> list[str]:
+    """One line per sample: local time, device, seq, values."""
+    result = []
+    for index, (seq, at_ms) in enumerate(zip(message["seq"], message["at_ms"], strict=True)):
+        at = datetime.fromtimestamp(at_ms / 1000).strftime("%H:%M:%S.%f")[:-3]
+        values = " ".join(
+            f"{name}={column[index]:g}" for name, column in message["values"].items() if column[index] is not None
+        )
+        result.append(f"{at} {message['device']} #{seq} {values}")
+    return result
