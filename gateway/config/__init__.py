@@ -1,0 +1,45 @@
+"""All settings: one TOML file, overridden by the environment, overridden by the command line. Read once, frozen, handed on.
+
+No secret is ever in here: a password is in a file of its own (`password_file`), or a systemd credential.
+"""
+
+from gateway.config.load import load_config
+from gateway.config.paths import FILE_NAME, PREFIX, default_file, prepare_state_dir, read_secret, state_dir
+from gateway.config.sections import (
+    BrokerConfig,
+    Config,
+    DevicesConfig,
+    GatewayConfig,
+    Limits,
+    LogConfig,
+    MqttConfig,
+    PeopleConfig,
+    Settings,
+    StoreConfig,
+    is_loopback,
+)
+from gateway.config.text import schema
+from gateway.errors import ConfigError
+
+__all__ = [
+    "FILE_NAME",
+    "PREFIX",
+    "BrokerConfig",
+    "Config",
+    "ConfigError",
+    "DevicesConfig",
+    "GatewayConfig",
+    "Limits",
+    "LogConfig",
+    "MqttConfig",
+    "PeopleConfig",
+    "Settings",
+    "StoreConfig",
+    "default_file",
+    "is_loopback",
+    "load_config",
+    "prepare_state_dir",
+    "read_secret",
+    "schema",
+    "state_dir",
+]

@@ -1,0 +1,73 @@
+"""Where files are: settings, state, secrets. By option, environment, systemd and the XDG base directory specification."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from gateway.errors import ConfigError
+
+FILE_NAME = "mpy-gateway.toml"
+PREFIX = "MPY_GATEWAY_"
+"""Of every variable of ours."""
+
+
+def default_file(environ: Mapping[str, str]) -> Path | None:
+    """The settings file that is read when none is named."""
+    if named := environ.get(f"{PREFIX}CONFIG"):
+        return Path(named).expanduser()
+    config_home = _absolute(environ.get("XDG_CONFIG_HOME")) or _home(environ) / ".config"
+    for candidate in (Path(FILE_NAME), config_home / "mpy-gateway" / FILE_NAME):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def state_dir(named: Path | None, environ: Mapping[str, str]) -> Path:
+    """The state directory: `named` (--state), $MPY_GATEWAY_STATE, $STATE_DIRECTORY (systemd), or by XDG."""
+    if named is None and (variable := environ.get(f"{PREFIX}STATE")):
+        named = Path(variable)
+    if named is None and (by_systemd := environ.get("STATE_DIRECTORY")):
+        named = Path(by_systemd.split(":")[0])
+    if named is None:
+        named = (_absolute(environ.get("XDG_STATE_HOME")) or _home(environ) / ".local" / "state") / "mpy-gateway"
+    return named.expanduser().absolute()
+
+
+def _absolute(text: str | None) -> Path | None:
+    """The XDG specification: a path that is not absolute is to be ignored."""
+    return Path(text) if text and Path(text).is_absolute() else None
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+
+
+def prepare_state_dir(path: Path) -> None:
+    """Make `path` where it is missing, readable by its owner alone: token hashes and samples are in it. Raises ConfigError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.stat().st_uid == os.getuid():
+            path.chmod(0o700)
+    except FileExistsError:
+        raise ConfigError(f"{path}: the state directory cannot be made: there is a file of this name") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the state directory cannot be made: {error.strerror}; --state names another"
+        ) from error
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigError(f"{path}: the state directory is not writable for this user; --state names another")
+
+
+def read_secret(path: Path) -> str:
+    """The text in the file, without the line's end. Raises ConfigError, which never holds the text."""
+    try:
+        text = path.read_text("utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise ConfigError(f"{path}: the file with the password cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: the file with the password is not UTF-8 text") from None
+    if not text or "\n" in text:
+        raise ConfigError(f"{path}: must hold the password and nothing else, on one line")
+    return text

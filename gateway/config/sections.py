@@ -1,0 +1,263 @@
+"""What can be set: one class per table of the file, one field per key, each with its bounds and a description. Pure.
+
+Schema, example file and `config show` are all made from these.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import urllib.parse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+
+from gateway.config.paths import read_secret
+from gateway.toml_lines import KeyPath
+
+
+def is_loopback(host: str) -> bool:
+    """True where only this machine can reach a server listening on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _not_yet(sentence: str) -> Any:
+    """A key that is reserved: only its default is accepted, and the answer to anything else is `sentence`."""
+
+    def check(value: Any) -> Any:
+        if value:
+            raise ValueError(sentence)
+        return value
+
+    return AfterValidator(check)
+
+
+def _host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._:\[\]%-]{1,253}", text):
+        raise ValueError(f'"{text}" is not a host name or address')
+    return text
+
+
+def _gateway_id(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", text):
+        raise ValueError(f'"{text}" is not an id: small letters, digits and -, 32 at most, a letter or digit first')
+    return text
+
+
+def _printable(text: str) -> str:
+    if not 1 <= len(text) <= 64 or not text.isprintable():
+        raise ValueError("must be 1 to 64 characters that can be printed")
+    return text
+
+
+def _outlet_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", text):
+        raise ValueError(f'"{text}" is not a name: small letters, digits, - and _, 32 at most, a letter or digit first')
+    return text
+
+
+def _base_topic(text: str) -> str:
+    levels = text.split("/")
+    if not text.isprintable() or len(text) > 100 or set(text) & set("+#$") or "" in levels:
+        raise ValueError("must be topic levels between slashes, without +, # and $, 100 characters at most")
+    return text
+
+
+def _broker_url(text: str) -> str:
+    """Says nothing of the url itself: it may hold a password."""
+    try:
+        url = urllib.parse.urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise ValueError('must look like "mqtt://broker.local:1883"; its port is not a number') from None
+    if url.username is not None or url.password is not None:
+        raise ValueError(
+            "must not hold a name or password: say username, and password_file for a file with the password"
+        )
+    if url.scheme not in ("mqtt", "mqtts") or not url.hostname or port == 0:
+        raise ValueError('must look like "mqtt://broker.local:1883", or mqtts:// for TLS')
+    if url.path not in ("", "/") or url.query or url.fragment:
+        raise ValueError("must end after the port: the topics are set by base")
+    return text
+
+
+def _commit_ms(value: Any) -> Any:
+    if value != "auto" and (not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 60_000):
+        raise ValueError('must be "auto", or milliseconds from 1 to 60_000')
+    return value
+
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Host = Annotated[str, AfterValidator(_host)]
+Text = Annotated[str, AfterValidator(_printable)]
+OutletName = Annotated[str, AfterValidator(_outlet_name)]
+Tls = Annotated[bool, _not_yet("TLS is not available in this version: leave it out")]
+Days = Annotated[int, Field(ge=0), _not_yet("deleting old samples is not available in this version: leave it out")]
+
+
+class Section(BaseModel):
+    """A table of the file. Unknown keys are errors, and nothing is converted in silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class GatewayConfig(Section):
+    """The gateway itself."""
+
+    id: Annotated[str, AfterValidator(_gateway_id)] | None = Field(
+        default=None, description="Its id on the wire. Left out: drawn at the first start and kept."
+    )
+    name: Text = Field(default="mpy-gateway", description="What people call it.")
+
+
+class DevicesConfig(Section):
+    """The door for boards: a WebSocket listener."""
+
+    host: Host = Field(
+        default="127.0.0.1", description="Address to listen on. Boards on Wi-Fi need one they can reach."
+    )
+    port: Port = Field(default=8765, description="0 takes any free one.")
+    tls: Tls = Field(default=False, description="Not available in this version.")
+    insecure: bool = Field(
+        default=False,
+        description="Allow a host other than this machine without TLS: tokens and samples can be read on the way.",
+    )
+
+
+class PeopleConfig(Section):
+    """The door for people: page, REST, live feed."""
+
+    host: Host = Field(default="127.0.0.1", description="Address to listen on.")
+    port: Port = Field(default=8080, description="0 takes any free one.")
+    tls: Tls = Field(default=False, description="Not available in this version.")
+    insecure: bool = Field(
+        default=False, description="Allow a host other than this machine without TLS: logins can be read on the way."
+    )
+    allowed_hosts: tuple[Host, ...] = Field(
+        default=(), description='Further names under which a browser may ask for the page, such as "pi.local".'
+    )
+
+
+class MqttConfig(Section):
+    """A broker to publish to. Each has its own place in the samples, so one that is away holds up no other."""
+
+    url: Annotated[str, AfterValidator(_broker_url)] = Field(
+        description="mqtt://host:1883, or mqtts://host:8883 for TLS."
+    )
+    base: Annotated[str, AfterValidator(_base_topic)] = Field(
+        default="mpy-gateway", description="First level of all topics."
+    )
+    username: Text | None = Field(default=None, description="Login name, where the broker wants one.")
+    password_file: Path | None = Field(
+        default=None,
+        description="File with the password alone in it. Left out: the systemd credential mqtt.<name>.password, if there is one.",
+    )
+    client_id: Text | None = Field(default=None, description="Left out: made from the gateway's id.")
+
+    def password(self) -> str | None:
+        """The password as it is in its file now; None without a file. Raises ConfigError."""
+        return read_secret(self.password_file) if self.password_file else None
+
+
+class BrokerConfig(Section):
+    """The broker that is started when no [mqtt.<name>] is there."""
+
+    host: Host = Field(default="127.0.0.1", description="Address to listen on. It asks for no login.")
+    port: Port = Field(default=1883, description="Port for MQTT 3.1.1. 0 takes any free one.")
+    port_v5: Port = Field(default=1884, description="Port for MQTT 5. 0 takes any free one.")
+
+
+class StoreConfig(Section):
+    """Where samples are kept."""
+
+    commit_ms: Annotated[Any, BeforeValidator(_commit_ms)] = Field(
+        default="auto",
+        description='Samples that arrive within this many milliseconds share one commit. "auto": 20, and 1000 or more on SD cards.',
+        json_schema_extra={"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 60_000}]},
+    )
+    retention_days: Days = Field(
+        default=0, description="0 keeps everything. Other values are not available in this version."
+    )
+
+
+class Limits(Section):
+    """What one device or browser may take of the gateway. The defaults are those of gateway/device/WIRE.md, section 9."""
+
+    frame_bytes: int = Field(default=65_536, ge=1_024, le=1 << 20, description="Largest frame, both directions.")
+    nesting: int = Field(default=8, ge=4, le=64, description="Deepest nesting of JSON.")
+    frame_samples: int = Field(default=1_000, ge=1, le=10_000, description="Most samples in a frame.")
+    window_samples: int = Field(
+        default=256, ge=1, le=10_000, description="Most samples of a device under way without an ack."
+    )
+    handshake_s: float = Field(default=10, gt=0, le=300, description="Longest handshake, in seconds.")
+    hello_s: float = Field(default=10, gt=0, le=300, description="Longest wait for hello, in seconds.")
+    ping_s: float = Field(default=20, gt=0, le=600, description="Longest wait for the answer to a ping, in seconds.")
+    errors: int = Field(default=100, ge=1, description="Errors within errors_window_s that close a connection.")
+    errors_window_s: float = Field(default=60, gt=0, description="The time errors are counted over, in seconds.")
+    frames_per_s: int = Field(default=200, ge=1, description="Frames a second from one device, over a few seconds.")
+    frames_uncommitted: int = Field(
+        default=64, ge=1, description="Frames of a device waiting for their commit; then reading from it stops."
+    )
+    connections: int = Field(default=500, ge=1, description="Devices connected at once.")
+    store_queue_records: int = Field(
+        default=20_000, ge=100, description="Records waiting for the disk, over all devices; then their senders wait."
+    )
+    quarantine_rows: int = Field(
+        default=10_000, ge=0, description="Refused values and frames kept of each device; the oldest go first."
+    )
+    feed_queue_frames: int = Field(
+        default=256, ge=8, description="Frames waiting for one browser; one that is slower is disconnected."
+    )
+
+
+class LogConfig(Section):
+    """What the gateway tells on its standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is shown.")
+    format: Literal["text", "json"] = Field(
+        default="text", description="text for people, json for programs: one object a line."
+    )
+
+
+class Settings(Section):
+    """Everything that can be set. `Config` adds what is not a setting."""
+
+    gateway: GatewayConfig = GatewayConfig()
+    devices: DevicesConfig = DevicesConfig()
+    people: PeopleConfig = PeopleConfig()
+    mqtt: dict[OutletName, MqttConfig] = {}
+    broker: BrokerConfig = BrokerConfig()
+    store: StoreConfig = StoreConfig()
+    limits: Limits = Limits()
+    log: LogConfig = LogConfig()
+
+
+class Config(Settings):
+    """The settings of this run, and where it keeps its state."""
+
+    state: Path
+    """The state directory, absolute. `prepare_state_dir` makes it."""
+    _origins: dict[KeyPath, str] = PrivateAttr(default_factory=dict)
+
+    def origin(self, path: Sequence[str]) -> str | None:
+        """Where the key at `path` was set: `mpy-gateway.toml:12`, a variable, an option. None where it has its default."""
+        return self._origins.get(tuple(path))
+
+    def warnings(self) -> list[str]:
+        """Settings that work but should be looked at, a sentence each, to be logged at the start."""
+        found = []
+        for name, door in (("devices", self.devices), ("people", self.people)):
+            if not is_loopback(door.host) and not door.tls:
+                found.append(f"{name}.insecure: what passes {door.host}:{door.port} can be read by anyone on the way")
+        if not self.mqtt and not is_loopback(self.broker.host):
+            found.append(
+                f"broker.host: anyone who reaches {self.broker.host} can read and send everything, without login"
+            )
+        return found
