@@ -23,6 +23,8 @@ MAX_DEPTH: Final = 8
 MAX_SAMPLES: Final = 1_000
 MAX_TEXT: Final = 200
 """Characters of an error's text, of a value kept in quarantine and of a string in `data`."""
+MAX_NAME: Final = 64
+"""Characters of a name that is not ours, as it is shown or kept."""
 MAX_RAW: Final = 4_096
 """Characters kept of a frame refused as a whole."""
 
