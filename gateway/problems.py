@@ -112,7 +112,7 @@ _BOUNDS = {
 }
 
 
-def _sentence(detail: ErrorDetails, model: type[BaseModel], path: KeyPath) -> str:  # noqa: PLR0911 - one line per kind of error
+def _sentence(detail: ErrorDetails, model: type[BaseModel], path: KeyPath) -> str:
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
     if kind == "extra_forbidden":
         return "unknown key" + did_you_mean(str(path[-1]), keys_at(model, path[:-1]))

@@ -33,7 +33,7 @@ def lines(text: str) -> dict[KeyPath, int]:
 
 
 def line_of(text: str, path: Sequence[str | int]) -> int | None:
-    """The line of `path` or, where it is not there, of the nearest table around it. None for the document as a whole."""
+    """The line of `path` or, where it is not there, of the nearest table around it. None: the document as a whole."""
     found = lines(text)
     for length in range(len(path), 0, -1):
         if line := found.get(tuple(path[:length])):

@@ -1,4 +1,4 @@
-"""All settings: one TOML file, overridden by the environment, overridden by the command line. Read once, frozen, handed on.
+"""All settings: one TOML file, the environment, the command line, each over the one before. Read once, frozen.
 
 No secret is ever in here: a password is in a file of its own (`password_file`), or a systemd credential.
 """
@@ -18,7 +18,7 @@ from gateway.config.sections import (
     StoreConfig,
     is_loopback,
 )
-from gateway.config.text import schema
+from gateway.config.text import example, schema, show
 from gateway.errors import ConfigError
 
 __all__ = [
@@ -36,10 +36,12 @@ __all__ = [
     "Settings",
     "StoreConfig",
     "default_file",
+    "example",
     "is_loopback",
     "load_config",
     "prepare_state_dir",
     "read_secret",
     "schema",
+    "show",
     "state_dir",
 ]

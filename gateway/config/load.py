@@ -31,7 +31,7 @@ def load_config(
 ) -> Config:
     """The settings from the file `path`, overridden by `environ`, overridden by `overrides` (`"store.commit_ms=50"`).
 
-    `path` None: $MPY_GATEWAY_CONFIG, else ./mpy-gateway.toml, else the one in $XDG_CONFIG_HOME/mpy-gateway, else no file.
+    `path` None: $MPY_GATEWAY_CONFIG, else ./mpy-gateway.toml, else that in $XDG_CONFIG_HOME/mpy-gateway, else no file.
     Raises ConfigError with one line for each thing that is wrong.
     """
     loader = _Loader.read(path or default_file(environ))

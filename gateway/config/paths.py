@@ -1,4 +1,4 @@
-"""Where files are: settings, state, secrets. By option, environment, systemd and the XDG base directory specification."""
+"""Where files are: settings, state, secrets. By option, environment, systemd and the XDG base directories."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _home(environ: Mapping[str, str]) -> Path:
 
 
 def prepare_state_dir(path: Path) -> None:
-    """Make `path` where it is missing, readable by its owner alone: token hashes and samples are in it. Raises ConfigError."""
+    """Make `path` where it is missing, for its owner alone: token hashes and samples are in it. Raises ConfigError."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.stat().st_uid == os.getuid():

@@ -112,7 +112,9 @@ class GatewayConfig(Section):
     """The gateway itself."""
 
     id: Annotated[str, AfterValidator(_gateway_id)] | None = Field(
-        default=None, description="Its id on the wire. Left out: drawn at the first start and kept."
+        default=None,
+        examples=["gw-attic"],
+        description="Its id on the wire. Left out: drawn at the first start and kept.",
     )
     name: Text = Field(default="mpy-gateway", description="What people call it.")
 
@@ -149,17 +151,23 @@ class MqttConfig(Section):
     """A broker to publish to. Each has its own place in the samples, so one that is away holds up no other."""
 
     url: Annotated[str, AfterValidator(_broker_url)] = Field(
-        description="mqtt://host:1883, or mqtts://host:8883 for TLS."
+        examples=["mqtt://broker.local:1883"], description="mqtt://host:1883, or mqtts://host:8883 for TLS."
     )
     base: Annotated[str, AfterValidator(_base_topic)] = Field(
         default="mpy-gateway", description="First level of all topics."
     )
-    username: Text | None = Field(default=None, description="Login name, where the broker wants one.")
+    username: Text | None = Field(
+        default=None, examples=["gateway"], description="Login name, where the broker wants one."
+    )
     password_file: Path | None = Field(
         default=None,
-        description="File with the password alone in it. Left out: the systemd credential mqtt.<name>.password, if there is one.",
+        examples=["/etc/mpy-gateway/mqtt.password"],
+        description="File with nothing but the password; a relative path starts at this file. "
+        "Left out: the systemd credential mqtt.<name>.password, if there is one.",
     )
-    client_id: Text | None = Field(default=None, description="Left out: made from the gateway's id.")
+    client_id: Text | None = Field(
+        default=None, examples=["mpy-gateway-attic"], description="Left out: made from the gateway's id."
+    )
 
     def password(self) -> str | None:
         """The password as it is in its file now; None without a file. Raises ConfigError."""
@@ -179,7 +187,8 @@ class StoreConfig(Section):
 
     commit_ms: Annotated[Any, BeforeValidator(_commit_ms)] = Field(
         default="auto",
-        description='Samples that arrive within this many milliseconds share one commit. "auto": 20, and 1000 or more on SD cards.',
+        description="Samples that arrive within this many milliseconds share one commit. "
+        '"auto": 20, and 1000 or more on SD cards.',
         json_schema_extra={"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 60_000}]},
     )
     retention_days: Days = Field(
@@ -188,7 +197,7 @@ class StoreConfig(Section):
 
 
 class Limits(Section):
-    """What one device or browser may take of the gateway. The defaults are those of gateway/device/WIRE.md, section 9."""
+    """What one device or browser may take of the gateway. Defaults as in gateway/device/WIRE.md, section 9."""
 
     frame_bytes: int = Field(default=65_536, ge=1_024, le=1 << 20, description="Largest frame, both directions.")
     nesting: int = Field(default=8, ge=4, le=64, description="Deepest nesting of JSON.")
@@ -247,7 +256,7 @@ class Config(Settings):
     _origins: dict[KeyPath, str] = PrivateAttr(default_factory=dict)
 
     def origin(self, path: Sequence[str]) -> str | None:
-        """Where the key at `path` was set: `mpy-gateway.toml:12`, a variable, an option. None where it has its default."""
+        """Where the key at `path` was set: `mpy-gateway.toml:12`, a variable, an option. None: it has its default."""
         return self._origins.get(tuple(path))
 
     def warnings(self) -> list[str]:

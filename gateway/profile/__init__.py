@@ -1,4 +1,4 @@
-"""The profile of a node: read once, checked once, used by firmware, validation, discovery, page and emulated board alike."""
+"""The profile of a node: read and checked once, used by firmware, validation, discovery, page and emulated board."""
 
 from gateway.profile.firmware import firmware_files, firmware_profile
 from gateway.profile.load import ProfileError, load_board, load_profile

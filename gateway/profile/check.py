@@ -1,7 +1,7 @@
 """What a profile's tables must agree on: pins, buses, addresses, names, numbers. Pure.
 
-Each rule is one function that adds to `Problems`. They look only at tables that are right in themselves, so that one mistake is
-reported once, and together with all others.
+Each rule is one function that adds to `Problems`. They look only at tables that are right in themselves, so that one
+mistake is reported once, and together with all others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SAMPLE_BYTES = 16
 """What a sample takes in the firmware's ring besides its values: time, sensor, and the room the ring itself needs."""
 _VALUE_BYTES = 4
 _RING_SHARE = 4
-"""The ring may take one part in four of the heap: the rest is code, buffers and what the collector has not yet freed."""
+"""The ring may take one part in four of the heap: the rest is code, buffers and what is not yet collected."""
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ def _quantities_differ(parts: Parts, problems: Problems) -> None:
         if quantity.name in owner:
             problems.add(
                 path,
-                f"sensor {owner[quantity.name]} has a quantity of this name already: names are unique in a profile",
+                f"sensor {owner[quantity.name]} measures a {quantity.name} already: call one of them otherwise",
             )
         owner.setdefault(quantity.name, sensor)
 
@@ -71,9 +71,7 @@ def _values_fit(parts: Parts, problems: Problems) -> None:
 def _labels_fit(parts: Parts, problems: Problems) -> None:
     for path, quantity in parts.quantities():
         if quantity.labels and quantity.decimals:
-            problems.add(
-                (*path, "labels"), f"only whole numbers can have labels, and precision is {quantity.precision:g}"
-            )
+            problems.add((*path, "labels"), f"are for whole numbers, and the precision is {quantity.precision:g}")
         for value in quantity.labels:
             if not quantity.low <= value <= quantity.high:
                 problems.add((*path, "labels"), f"{value} is outside the range {quantity.low:g} to {quantity.high:g}")
@@ -114,7 +112,7 @@ def _addresses_differ(parts: Parts, problems: Problems) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """What a pin is used for: which abilities that takes, and the level the circuit on it rests at (None: not known)."""
+    """What a pin is used for: the abilities that takes, and the level the circuit on it rests at (None: unknown)."""
 
     path: KeyPath
     pin: str
@@ -175,6 +173,6 @@ def _ring_fits(parts: Parts, problems: Problems) -> None:
     if parts.delivery.ram_samples * sample_bytes > most_bytes:
         problems.add(
             ("delivery", "ram_samples"),
-            f"{parts.delivery.ram_samples} samples of {sample_bytes} bytes take too much of the {parts.board.heap_bytes} bytes "
-            f"this board has for everything: {most_bytes // sample_bytes} at most",
+            f"{parts.delivery.ram_samples} samples of {sample_bytes} bytes take more than a quarter of the "
+            f"{parts.board.heap_bytes} bytes of memory this board has: {most_bytes // sample_bytes} at most",
         )

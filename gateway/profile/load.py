@@ -25,7 +25,7 @@ class ProfileError(ConfigError):
 
 
 def load_profile(path: Path) -> Profile:
-    """The profile in the file `path`, checked, with its board inside. Raises ProfileError with everything that is wrong."""
+    """The profile in the file `path`, checked, with its board inside. Raises ProfileError with all that is wrong."""
     file = _File.read(path)
     node, parts, board_report = _read_profile(file)
     check(parts, file.problems)
@@ -93,7 +93,7 @@ class _File:
             return None
 
     def tables(self, model: type[T], path: KeyPath, data: object) -> dict[str, T]:
-        """The good ones among the tables in `data`. Their names are their keys; a title left out is the name in words."""
+        """The good ones among the tables in `data`. Their names are their keys; a title is by default the name."""
         if not isinstance(data, dict):
             self.problems.add(path, "must be a table of tables")
             return {}
@@ -136,20 +136,21 @@ def _read_profile(file: _File) -> tuple[Node | None, Parts, list[str]]:
 
 
 def _with_quantities(file: _File, sensors: object) -> object:
-    """`sensors` with only their good quantities, so that a sensor's other keys are checked even where a quantity is wrong."""
+    """`sensors` with only their good quantities, so that a wrong one does not hide what else is wrong."""
     if not isinstance(sensors, dict):
         return sensors
-    result = {}
-    for name, content in sensors.items():
-        if isinstance(content, dict):
-            path = ("sensors", name, "quantities")
-            given = content.get("quantities", {})
-            if given == {}:
-                file.problems.add(path, "is missing: a sensor measures at least one quantity")
-            good = file.tables(Quantity, path, given)
-            content = {**content, "quantities": {key: q.model_dump(exclude_unset=True) for key, q in good.items()}}
-        result[name] = content
-    return result
+    return {
+        name: {**content, "quantities": _good_quantities(file, name, content)} if isinstance(content, dict) else content
+        for name, content in sensors.items()
+    }
+
+
+def _good_quantities(file: _File, sensor: str, content: dict[str, Any]) -> dict[str, Any]:
+    path = ("sensors", sensor, "quantities")
+    given = content.get("quantities", {})
+    if given == {}:
+        file.problems.add(path, "is missing: a sensor measures at least one quantity")
+    return {name: quantity.model_dump() for name, quantity in file.tables(Quantity, path, given).items()}
 
 
 def _find_board(node: Node, file: _File) -> tuple[Board | None, list[str]]:

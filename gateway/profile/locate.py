@@ -31,7 +31,7 @@ def nodes() -> list[str]:
 
 
 def find_node(name: str | Path) -> Path:
-    """The `profile.toml` of a node that comes with the package, or of a folder, or the file itself. Raises ConfigError."""
+    """The `profile.toml` of a node that comes with the package, of a folder, or itself. Raises ConfigError."""
     given = Path(name).expanduser()
     for candidate in (given, given / "profile.toml", hardware_dir() / given / "profile.toml"):
         if candidate.is_file():
@@ -39,13 +39,13 @@ def find_node(name: str | Path) -> Path:
     if given.exists():
         raise ConfigError(f"{given}: there is no profile.toml in this folder")
     hint = (
-        did_you_mean(str(name), nodes()) or f"; there are: {', '.join(nodes())}, or give a folder with a profile.toml"
+        did_you_mean(str(name), nodes()) or f"; there are: {', '.join(nodes())}, or name a folder with a profile.toml"
     )
     raise ConfigError(f'no node is called "{name}"{hint}')
 
 
 def find_board(name: str, node_dir: Path) -> Path | None:
-    """`<name>.toml` of a board: beside the profile, in `boards/` beside the node's folder, or among ours, in this order."""
+    """`<name>.toml` of a board: beside the profile, else in `boards/` beside the node's folder, else among ours."""
     for folder in (node_dir, node_dir.parent / "boards", hardware_dir() / "boards"):
         if (file := folder / f"{name}.toml").is_file():
             return file

@@ -47,7 +47,7 @@ def _pin_name(text: str) -> str:
 
 
 def _title(text: str) -> str:
-    if not 1 <= len(text) <= 64 or not text.isprintable():  # noqa: PLR2004 - said in the message
+    if not 1 <= len(text) <= 64 or not text.isprintable():
         raise ValueError("must be 1 to 64 characters that can be printed")
     return text
 
@@ -281,7 +281,7 @@ class Profile(Table):
 
     @cached_property
     def hash(self) -> str:
-        """16 hex digits that stand for the content. Comments, the order of keys and what is left at its default do not count."""
+        """16 hex digits that stand for the content. Comments, order and what is at its default do not count."""
         data = json.loads(self.to_json())
         canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
@@ -303,8 +303,8 @@ class Profile(Table):
         raise KeyError(quantity)
 
     def to_json(self) -> bytes:
-        """All of it, in the order of the file. What has its default is left out, so that a new optional key of a later version
-        changes no hash; for the same reason a default never changes."""
+        """All of it, in the order of the file. What has its default is left out, so that an optional key of a later
+        version changes no hash; for the same reason a default never changes."""
         return self.model_dump_json(exclude_defaults=True).encode()
 
     @classmethod

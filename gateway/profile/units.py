@@ -1,8 +1,8 @@
 """The units Home Assistant knows, and what somebody probably meant who wrote another. Pure.
 
-Source: Home Assistant, `homeassistant/components/sensor/const.py` and `homeassistant/const.py`, mid-2025. An entity whose unit
-does not fit its device class is refused there, so a profile is refused here first. The degree sign is U+00B0, micro is
-Greek mu, U+03BC (since August 2025; the older micro sign, U+00B5, looks the same).
+Source: Home Assistant, `homeassistant/components/sensor/const.py` and `homeassistant/const.py`, mid-2025. An entity
+whose unit does not fit its device class is refused there, so a profile is refused here first. The degree sign is
+U+00B0, micro is Greek mu, U+03BC (since August 2025; the older micro sign, U+00B5, looks the same).
 """
 
 from __future__ import annotations
@@ -51,48 +51,28 @@ UNITS: frozenset[str] = frozenset(
 """What a profile may write. `""` is for what has no unit: a count, a pH, an air quality index, a code with labels."""
 
 _WORDS = {
-    "celsius": "°C",
-    "centigrade": "°C",
-    "fahrenheit": "°F",
-    "kelvin": "K",
-    "percent": "%",
-    "rh": "%",
-    "%rh": "%",
-    "lux": "lx",
-    "degrees": "°",
-    "deg": "°",
-    "degc": "°C",
-    "degf": "°F",
-    "volt": "V",
-    "volts": "V",
-    "ampere": "A",
-    "amps": "A",
-    "watt": "W",
-    "watts": "W",
-    "second": "s",
-    "seconds": "s",
-    "sec": "s",
-    "minutes": "min",
-    "hours": "h",
-    "days": "d",
-    "byte": "B",
-    "bytes": "B",
-    "metre": "m",
-    "meter": "m",
-    "metres": "m",
-    "meters": "m",
-    "hertz": "Hz",
-    "pascal": "Pa",
-    "liter": "L",
-    "litre": "L",
-    "gram": "g",
-    "grams": "g",
-    "none": "",
-    "-": "",
-    "1": "",
-    "ph": "",
-    "aqi": "",
-}  # fmt: skip - a table of pairs reads better in rows
+    "°C": "celsius centigrade degc",
+    "°F": "fahrenheit degf",
+    "K": "kelvin",
+    "°": "deg degree degrees",
+    "%": "percent rh %rh",
+    "lx": "lux",
+    "V": "volt volts",
+    "A": "ampere amperes amps",
+    "W": "watt watts",
+    "Pa": "pascal",
+    "Hz": "hertz",
+    "s": "sec second seconds",
+    "min": "minute minutes",
+    "h": "hour hours",
+    "d": "day days",
+    "m": "metre meter metres meters",
+    "L": "litre liter litres liters",
+    "g": "gram grams",
+    "B": "byte bytes",
+    "": "- 1 none ph aqi",
+}
+_MEANT = {word: unit for unit, words in _WORDS.items() for word in words.split()}
 
 
 def unit_problem(unit: str) -> str | None:
@@ -103,7 +83,7 @@ def unit_problem(unit: str) -> str | None:
 
 
 def _hint(unit: str) -> str:
-    if (meant := _WORDS.get(unit.strip().casefold())) is not None:
+    if (meant := _MEANT.get(unit.strip().casefold())) is not None:
         return f'; did you mean "{meant}"?' if meant else '; what has no unit is written ""'
     same = sorted(known for known in UNITS if _plain(known) == _plain(unit))
     exact_case = [known for known in same if _plain(known, fold=False) == _plain(unit, fold=False)]
@@ -124,5 +104,5 @@ def _unseen(wrong: str, right: str) -> str:
     look_alikes = {
         "\u00b5": "U+00B5, the micro sign; Home Assistant wants U+03BC, Greek mu",
         "\u00ba": "U+00BA, the ordinal sign; the degree sign is U+00B0",
-    }  # fmt: skip - two long entries
+    }
     return "".join(f" (this has {text})" for char, text in look_alikes.items() if char in wrong and char not in right)
