@@ -1,0 +1,91 @@
+"""Wrong use is one clear line and exit 2; something in the way is one line and exit 1; never a traceback."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.flow.commands import FREE_PORTS, mpy_gateway, running_gateway, set_options
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["dance"], "dance"),
+        (["run", "--frobnicate"], "--frobnicate"),
+        (["send", "climate-1"], "COMMAND"),
+        (["demo", "--for", "soon"], "soon"),
+        (["demo", "--for", "-1"], "more than 0"),
+        (["demo", "--devices", "0"], "--devices"),
+        (["devices", "add", "x"], "--node"),
+        (["emulate", "--name", "a", "--devices", "2"], "--name"),
+        (["send", "climate-1", "identify", "seconds"], "KEY=VALUE"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_2(words: list[str], says: str) -> None:
+    ended = mpy_gateway(*words)
+    assert ended.returncode == 2, ended.stderr
+    assert says in ended.stderr
+    assert ended.stderr.strip().count("\n") == 0, ended.stderr
+    assert "--help" in ended.stderr
+
+
+def one_line_exit_1(words: list[str], *says: str) -> None:
+    ended = mpy_gateway(*words)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    for text in says:
+        assert text in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.strip().count("\n") == 0, ended.stderr
+
+
+def test_no_gateway_running_says_how_to_start_one(tmp_path: Path) -> None:
+    for words in (["status"], ["tail"], ["send", "climate-1", "ping"], ["link"], ["emulate"]):
+        one_line_exit_1([*words, "--state", str(tmp_path)], "no gateway runs", "mpy-gateway run")
+
+
+@pytest.mark.parametrize("key", ["devices.port", "people.port", "broker.port"])
+def test_a_port_in_use_is_one_line(tmp_path: Path, key: str) -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        settings = [setting for setting in FREE_PORTS if not setting.startswith(f"{key}=")]
+        words = ["run", "--state", str(tmp_path / "state"), *set_options(*settings, f"{key}={port}")]
+        one_line_exit_1(words, str(port), "in use")
+
+
+def test_a_bad_config_names_file_line_and_key(tmp_path: Path) -> None:
+    file = tmp_path / "mpy-gateway.toml"
+    file.write_text('[people]\nhost = "127.0.0.1"\nprot = 8080\n')
+    one_line_exit_1(["run", "--config", str(file)], "mpy-gateway.toml:3", "people.prot")
+    one_line_exit_1(["config", "check", "--config", str(file)], "mpy-gateway.toml:3", "people.prot")
+
+
+def test_a_second_gateway_on_one_state_directory_is_refused(tmp_path: Path) -> None:
+    with running_gateway(tmp_path / "state"):
+        one_line_exit_1(["run", "--state", str(tmp_path / "state"), *set_options(*FREE_PORTS)], "state")
+
+
+def test_a_locked_database_is_one_line(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with running_gateway(state) as gateway:
+        gateway.stop()
+    other = sqlite3.connect(state / "samples.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        one_line_exit_1(["run", "--state", str(state), *set_options(*FREE_PORTS)], "samples.db")
+    finally:
+        other.close()
+
+
+def test_a_full_disk_at_start_is_one_line(tmp_path: Path) -> None:
+    one_line_exit_1(["run", "--state", "/dev/full/state", *set_options(*FREE_PORTS)], "/dev/full")
+
+
+def test_a_file_where_the_state_directory_should_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("not a directory")
+    one_line_exit_1(["run", "--state", str(tmp_path / "state"), *set_options(*FREE_PORTS)], str(tmp_path / "state"))

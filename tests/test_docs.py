@@ -1,0 +1,84 @@
+"""Docs sit beside the code and break the build when they lie."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import app
+
+ROOT = Path(__file__).parent.parent
+TRACKED = [
+    ROOT / name
+    for name in subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    if (ROOT / name).is_file()
+]
+PAGES = [path for path in TRACKED if path.suffix == ".md"]
+
+
+def test_readme_has_the_two_lines() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for extra, then in (("emulator", "mpy-gateway demo"), ("test", "pytest")):
+        assert f"\n    python3 -m venv .venv && .venv/bin/pip install -q -e '.[{extra}]' && .venv/bin/{then}\n" in readme
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_named_in_prose_exists(page: Path) -> None:
+    for name in re.findall(r"`((?:gateway|firmware|tests|hardware)/[\w./-]+\.\w+)`", page.read_text()):
+        assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def _commands() -> list[tuple[str, str]]:
+    import gateway.cli as cli
+
+    cli.run(["--version"])  # loads all command modules
+    found = [(command.name or "", command.callback.__doc__ or "") for command in app.registered_commands]
+    for group in app.registered_groups:
+        found += [
+            (f"{group.name} {command.name or command.callback.__name__}", command.callback.__doc__ or "")
+            for command in group.typer_instance.registered_commands
+        ]
+    return found
+
+
+def test_every_command_has_an_example_of_itself() -> None:
+    for name, doc in _commands():
+        assert f"Example: mpy-gateway {name}" in doc, name
+
+
+def test_every_command_is_in_the_readme_or_its_groups_help() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name, _ in _commands():
+        assert f"mpy-gateway {name.split()[0]}" in readme, name
+
+
+def test_every_code_a_device_can_get_is_in_the_protocol() -> None:
+    wire = (ROOT / "gateway/device/WIRE.md").read_text()
+    for path in [*(ROOT / "gateway/device").glob("*.py"), *(ROOT / "gateway/intake").glob("*.py")]:
+        for code in re.findall(r'"((?:frame|value|hello|store|command)\.[a-z_]+)"', path.read_text()):
+            assert f"`{code}`" in wire, f"{path.name} uses {code}"
+
+
+def test_changelog_begins_with_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first is not None
+    assert first[1] == version
+
+
+def test_every_dependency_says_why_it_is_there() -> None:
+    lines = (ROOT / "pyproject.toml").read_text().split("\n")
+    start = lines.index("dependencies = [")
+    for line in lines[start + 1 : lines.index("]", start)]:
+        assert "#" in line, line
