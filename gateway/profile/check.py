@@ -13,8 +13,8 @@ from gateway.problems import Problems, did_you_mean
 from gateway.profile.model import INTEGER_LIMIT, Board, Bus, Delivery, Level, Output, Pin, Quantity, Sensor
 from gateway.toml_lines import KeyPath
 
-_SAMPLE_BYTES = 16
-"""What a sample takes in the firmware's ring besides its values: time, sensor, and the room the ring itself needs."""
+_SAMPLE_BYTES = 10
+"""What a sample takes in the firmware's ring (firmware/device/outbox.py) besides its values: kind, sensor and time."""
 _VALUE_BYTES = 4
 _RING_SHARE = 4
 """The ring may take one part in four of the heap: the rest is code, buffers and what is not yet collected."""

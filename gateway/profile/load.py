@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from gateway.errors import ConfigError
 from gateway.problems import Problems, did_you_mean, dotted
+from gateway.profile import driver, locate
 from gateway.profile.check import Parts, check
-from gateway.profile.locate import boards, driver, driver_places, find_board
 from gateway.profile.model import Board, BoardFacts, Bus, Delivery, Node, Output, Pin, Profile, Quantity, Sensor, Table
 from gateway.toml_lines import KeyPath, line_of, syntax_error
 
@@ -155,9 +155,9 @@ def _good_quantities(file: _File, sensor: str, content: dict[str, Any]) -> dict[
 
 def _find_board(node: Node, file: _File) -> tuple[Board | None, list[str]]:
     node_dir = file.path.parent
-    path = find_board(node.board, node_dir)
+    path = locate.find_board(node.board, node_dir)
     if path is None:
-        known = boards(node_dir)
+        known = locate.boards(node_dir)
         hint = did_you_mean(node.board, known) or f"; there are: {', '.join(known)}"
         file.problems.add(("node", "board"), f'no board is called "{node.board}"{hint}')
         return None, []
@@ -185,8 +185,11 @@ def _read_board(file: _File) -> Board | None:
 def _check_drivers(parts: Parts, file: _File) -> None:
     node_dir = file.path.parent
     for sensor in parts.sensors.values():
-        if driver(sensor.chip, node_dir) is None:
-            places = " nor ".join(str(place) for place in driver_places(sensor.chip, node_dir))
-            file.problems.add(
-                ("sensors", sensor.name, "chip"), f'no driver for "{sensor.chip}": there is neither {places}'
-            )
+        path = ("sensors", sensor.name)
+        source = locate.driver(sensor.chip, node_dir)
+        if source is None:
+            places = " nor ".join(str(place) for place in locate.driver_places(sensor.chip, node_dir))
+            file.problems.add((*path, "chip"), f'no driver for "{sensor.chip}": there is neither {places}')
+            continue
+        for key, sentence in driver.problems(sensor, source.read_text("utf-8")):
+            file.problems.add((*path, *key), sentence)
