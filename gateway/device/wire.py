@@ -6,6 +6,7 @@ of every value. Only what it refuses comes to `_explain`, which finds out which 
 
 from __future__ import annotations
 
+import enum
 import json
 import re
 from typing import Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
@@ -27,6 +28,48 @@ MAX_NAME: Final = 64
 """Characters of a name that is not ours, as it is shown or kept."""
 MAX_RAW: Final = 4_096
 """Characters kept of a frame refused as a whole."""
+
+MAX_LINE: Final = 500
+"""Characters of a line of the device's log, and of a failed command's text."""
+
+BINARY_HEADER_BYTES: Final = 8
+BINARY_ECHO: Final = b"MG\x01\x00"
+"""How a binary frame begins that wants to be sent back (WIRE.md, section 10)."""
+
+
+class CloseCode(enum.IntEnum):
+    """Why the gateway closes a connection (WIRE.md, section 8)."""
+
+    GOING_AWAY = 1001
+    FAULT = 1011
+    HELLO_EXPECTED = 4000
+    NO_HELLO = 4001
+    SECOND_HELLO = 4002
+    NOT_ITS_TOKEN = 4003
+    UNKNOWN_PROFILE = 4004
+    TOO_MANY_ERRORS = 4005
+    TOO_SLOW = 4006
+    REPLACED = 4009
+    COMMITTED = 4010
+    IDENTITY_IN_USE = 4011
+    OTHER_HARDWARE = 4012
+
+
+CLOSE_REASONS: Final = {
+    CloseCode.GOING_AWAY: "the gateway stops",
+    CloseCode.FAULT: "a fault of the gateway",
+    CloseCode.HELLO_EXPECTED: "hello expected",
+    CloseCode.NO_HELLO: "no hello in time",
+    CloseCode.SECOND_HELLO: "second hello",
+    CloseCode.NOT_ITS_TOKEN: "device id is not this token's",
+    CloseCode.UNKNOWN_PROFILE: "unknown profile",
+    CloseCode.TOO_MANY_ERRORS: "too many errors",
+    CloseCode.TOO_SLOW: "too slow",
+    CloseCode.REPLACED: "replaced",
+    CloseCode.COMMITTED: "committed above next",
+    CloseCode.IDENTITY_IN_USE: "identity in use",
+    CloseCode.OTHER_HARDWARE: "other hardware",
+}
 
 Counter = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """Milliseconds and sequence numbers: up to 2^53 - 1, the largest integer every JSON parser keeps exact."""
@@ -129,7 +172,7 @@ class ClockAnswer(Message, frozen=True, tag="clock"):
 
 class ResultError(Struct, frozen=True):
     code: Annotated[str, Meta(pattern=r"\A[a-z0-9_.]{1,48}\Z")]
-    text: Annotated[str, Meta(max_length=500)] = ""
+    text: Annotated[str, Meta(max_length=MAX_LINE)] = ""
 
 
 class Result(Message, frozen=True, tag="result"):
@@ -146,7 +189,7 @@ class SettingsReport(Message, frozen=True, tag="settings"):
 
 class LogLine(Message, frozen=True, tag="log"):
     level: Literal["debug", "info", "warning", "error"]
-    text: Annotated[str, Meta(max_length=500)]
+    text: Annotated[str, Meta(max_length=MAX_LINE)]
     t: Counter | None = None
 
 
@@ -245,6 +288,13 @@ def decoder(columns: type[Struct], newest: type[Struct]) -> Decoder:
     """A decoder for devices of one profile: `columns` has a list per quantity, `newest` one value."""
     generic_samples, generic_latest = cast(Any, Samples), cast(Any, Latest)  # filled in at run time, unknown to mypy
     return msgspec.json.Decoder(generic_samples[columns] | generic_latest[newest] | Plain)
+
+
+class _NoValues(Struct, frozen=True):
+    """Before hello no profile is known: samples come as Rough, and nobody looks into them."""
+
+
+ANY_PROFILE: Final = decoder(_NoValues, _NoValues)
 
 
 def decode(text: str, good: Decoder) -> Incoming:

@@ -1,0 +1,82 @@
+"""Monotonic and wall time, real or turned by hand. Everything that needs the time is given one of these."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import time
+from typing import Final
+
+_TIME_ERROR: Final = 5
+"""What adjtimex(2) returns while the clock is not synchronised."""
+_TIMEX_BYTES: Final = 512
+"""More than a `struct timex` has on any Linux (208 on 64-bit ones). Zeros ask for the state and set nothing."""
+_HAS_BATTERY_CLOCK: Final = platform.machine() in ("x86_64", "AMD64", "i686")
+"""A PC keeps its date through a power cut, unlike a Raspberry Pi."""
+
+
+class Clock:
+    """The time of this machine."""
+
+    ASK_AGAIN_MS: Final = 10_000
+    """How long an answer of the kernel about the wall clock is good for."""
+
+    def __init__(self) -> None:
+        self._asked_ms: int | None = None
+        self._synchronised = False
+
+    def monotonic_ms(self) -> int:
+        """Milliseconds that only grow, from an arbitrary start. Spans are measured with these."""
+        return time.monotonic_ns() // 1_000_000
+
+    def wall_ms(self) -> int:
+        """Unix milliseconds (UTC). May jump when the machine's clock is set."""
+        return time.time_ns() // 1_000_000
+
+    def wall_trusted(self) -> bool:
+        """Whether the date can be believed: always on a PC, elsewhere once the kernel says that it is synchronised.
+
+        A Raspberry Pi has no battery clock: after a power cut it says any date until NTP has answered."""
+        now_ms = self.monotonic_ms()
+        if self._asked_ms is None or now_ms - self._asked_ms >= self.ASK_AGAIN_MS:
+            self._asked_ms = now_ms
+            self._synchronised = _HAS_BATTERY_CLOCK or kernel_is_synchronised()
+        return self._synchronised
+
+
+class HandClock(Clock):
+    """A clock for tests: it stands until it is turned."""
+
+    def __init__(
+        self, *, monotonic_ms: int = 1_000_000, wall_ms: int = 1_790_000_000_000, trusted: bool = True
+    ) -> None:
+        self._monotonic_ms = monotonic_ms
+        self._wall_ms = wall_ms
+        self.trusted = trusted
+
+    def monotonic_ms(self) -> int:
+        return self._monotonic_ms
+
+    def wall_ms(self) -> int:
+        return self._wall_ms
+
+    def wall_trusted(self) -> bool:
+        return self.trusted
+
+    def advance(self, ms: int) -> None:
+        """Let `ms` pass."""
+        self._monotonic_ms += ms
+        self._wall_ms += ms
+
+    def set_wall(self, wall_ms: int) -> None:
+        """Set the date, as NTP does after a start without a network."""
+        self._wall_ms = wall_ms
+
+
+def kernel_is_synchronised() -> bool:
+    """What adjtimex(2) says. True where it cannot be asked (not Linux)."""
+    try:
+        adjtimex = ctypes.CDLL(None).adjtimex
+    except (AttributeError, OSError):
+        return True
+    return int(adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))) != _TIME_ERROR

@@ -1,0 +1,441 @@
+"""One device's connection, from its hello to its end. Pure: frames and time in, outputs out. Never reset, never reused.
+
+The shell (server.py) owns the socket, the store and the clock. It does what the outputs say and tells the session what
+came of it: `welcome` after it has looked up what `Greet` asks for, `committed` after an append.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from gateway.device import wire
+from gateway.device.boots import Boot, Now, Remembered
+from gateway.device.bucket import Bucket
+from gateway.device.timesync import EXCHANGE_EVERY_MS, FIRST_EXCHANGES_MS, Exchange, WallOffset
+from gateway.device.wire import CLOSE_REASONS, CloseCode
+from gateway.errors import CloseConnection, DeviceError
+from gateway.intake.check import Checker, Trend, refused
+from gateway.model import Batch, Command, Event, Gap, Record, Result, Status
+from gateway.store.port import Committed
+
+if TYPE_CHECKING:
+    from gateway.config import Limits
+
+
+class State(enum.Enum):
+    NEW = "new"
+    """Connected; hello is awaited."""
+    GREETING = "greeting"
+    """Hello has come; the shell looks up what is known of the device."""
+    OPEN = "open"
+    """Welcomed."""
+    CLOSED = "closed"
+
+
+# What the shell is to do
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Send this."""
+
+    message: wire.Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Send this binary frame back."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Greet:
+    """Look up what is known of the device, then call `welcome`."""
+
+    hello: wire.Hello
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Commit this behind everything appended before, then call `committed`."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest values, to be shown while older samples are still on their way. Provisional."""
+
+    boot: Boot
+    t_ms: int
+    at_ms: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A command has ended."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A line for the log, from the device. Not cleaned."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """The device sends more than it may: read nothing for so long."""
+
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Send what is to be sent, then close with this code."""
+
+    code: CloseCode
+    reason: str
+
+
+Output: TypeAlias = Reply | Echo | Greet | Append | Newest | Answered | Said | Slow | Close
+
+
+class Session:
+    """One connection of one device. Every method returns what the shell is to do, in order; none of them raises."""
+
+    _running: Boot
+    """The boot that is talking to us; there is one in state OPEN."""
+
+    def __init__(self, device: str, gateway: str, limits: Limits, memory: Remembered, now: Now) -> None:
+        self.device = device
+        self.state = State.NEW
+        self.hello: wire.Hello | None = None
+        self.boots: dict[int, Boot] = {}
+        self._gateway = gateway
+        self._limits = limits
+        self._memory = memory
+        self._decoder = wire.ANY_PROFILE
+        self._wall = WallOffset()
+        self._hello_until_ms = now.monotonic_ms + int(limits.hello_s * 1000)
+        self._exchanges_due_ms: deque[int] = deque()
+        self._asked: dict[int, int] = {}
+        """When each clock request not yet answered went out, by its id."""
+        self._requests = 0
+        self._frames = Bucket(limits.frames_per_s, seconds=3, now_ms=now.monotonic_ms)
+        self._lines = Bucket(5, seconds=10, now_ms=now.monotonic_ms)
+        self._errors_ms: deque[int] = deque()
+        self._told_ms: dict[str, int] = {}
+        """When an error that is told once a second was last told, by its code."""
+
+    # What the shell calls
+
+    def receive(self, frame: str | bytes, now: Now) -> list[Output]:
+        """A frame has come: a text, or the bytes of a binary one."""
+        if self.state is State.CLOSED:
+            return []
+        outputs = self._slow_down(now)
+        try:
+            outputs += self._on_text(frame, now) if isinstance(frame, str) else self._on_binary(frame)
+        except CloseConnection as error:
+            outputs += self.close(CloseCode(error.close_code), error)
+        except DeviceError as error:
+            outputs += self._tell(error, now)
+        return outputs
+
+    def welcome(self, committed: Sequence[Committed], checkers: Mapping[str, Checker], now: Now) -> list[Output]:
+        """The shell has looked up what is committed of each boot of the hello, in its order, and a checker per profile.
+
+        `checkers[""]` is for boots that name no profile."""
+        if self.state is not State.GREETING or self.hello is None:
+            return []
+        for said, known in zip(self.hello.boots, committed, strict=True):
+            if known.through >= said.next:
+                text = f"boot {said.boot} ({said.id}) has {known.through} committed here, but {said.next} is its next"
+                return self.close(CloseCode.COMMITTED, DeviceError("hello.committed", text, boot=said.boot))
+            self.boots[said.boot] = Boot(said, known.through, checkers[said.profile or ""], self._memory)
+        self._memory.keep_only({boot.id for boot in self.boots.values()})
+        self._running = self.boots[self.hello.boots[-1].boot]
+        self._decoder = self._running.checker.decoder
+        if self.hello.t is not None:
+            self._running.clock.arrived(self.hello.t, now.monotonic_ms)
+        self.state = State.OPEN
+        self._exchanges_due_ms.extend(now.monotonic_ms + after_ms for after_ms in FIRST_EXCHANGES_MS)
+        # The question goes first: its answer then comes before the first samples, and they are stamped by it.
+        return [*self.tick(now), Reply(self._welcome(now))]
+
+    def committed(self, boot: int, through: int) -> list[Output]:
+        """All of that boot through that seq is on disk."""
+        if self.state is State.OPEN and self.boots[boot].commit(through):
+            return [Reply(wire.Ack(boot=boot, seq=through))]
+        return []
+
+    def unavailable(self, now: Now) -> list[Output]:
+        """The store could not commit; the shell tries again. The device is told, once a second at most."""
+        text = "the gateway cannot write to its disk now; it goes on trying"
+        return self._tell_each_second(DeviceError("store.unavailable", text, retry=True), now)
+
+    def command(self, command: Command) -> list[Output]:
+        """Someone wants the device to do something."""
+        if self.state is not State.OPEN:
+            return []
+        request = wire.CommandRequest(
+            id=command.id, name=command.name, args=command.args, deadline_ms=command.deadline_ms
+        )
+        return [Reply(request)]
+
+    def tick(self, now: Now) -> list[Output]:
+        """Time has passed: call at `next_tick_ms`."""
+        if self.state is State.NEW and now.monotonic_ms >= self._hello_until_ms:
+            return self.close(CloseCode.NO_HELLO)
+        if not self._exchanges_due_ms or now.monotonic_ms < self._exchanges_due_ms[0]:
+            return []
+        self._exchanges_due_ms.popleft()
+        if not self._exchanges_due_ms:
+            self._exchanges_due_ms.append(now.monotonic_ms + EXCHANGE_EVERY_MS)
+        return [Reply(self._clock_request(now))]
+
+    def next_tick_ms(self) -> int | None:
+        """Monotonic milliseconds of the next `tick`. None: there is none before something else happens."""
+        if self.state is State.NEW:
+            return self._hello_until_ms
+        return self._exchanges_due_ms[0] if self._exchanges_due_ms else None
+
+    def close(self, code: CloseCode, error: DeviceError | None = None) -> list[Output]:
+        """End the connection; `error` is told first."""
+        if self.state is State.CLOSED:
+            return []
+        self.state = State.CLOSED
+        self._exchanges_due_ms.clear()
+        told: list[Output] = [] if error is None else [Reply(wire.error_of(error))]
+        return [*told, Close(code, CLOSE_REASONS[code])]
+
+    def clock_error_ms(self, now: Now) -> float | None:
+        """By how much times of the running boot may be off at most. None before the first exchange."""
+        return self._running.clock.error_ms(now.monotonic_ms) if self.boots else None
+
+    # Frames
+
+    def _on_text(self, text: str, now: Now) -> list[Output]:
+        try:
+            message = wire.decode(text, self._decoder)
+        except DeviceError as error:
+            if self.state is State.NEW:
+                code = error.wire_code if error.wire_code == "hello.invalid" else "hello.expected"
+                raise CloseConnection(CloseCode.HELLO_EXPECTED, code, str(error)) from None
+            raise
+        handler = _HANDLERS[self.state].get(type(message))
+        if handler is None:
+            raise CloseConnection(CloseCode.HELLO_EXPECTED, "hello.expected", "hello comes first, then our welcome")
+        return handler(self, message, text, now)
+
+    def _on_binary(self, data: bytes) -> list[Output]:
+        if self.state is not State.OPEN:
+            raise CloseConnection(CloseCode.HELLO_EXPECTED, "hello.expected", "hello comes first, as text")
+        if len(data) < wire.BINARY_HEADER_BYTES or not data.startswith(wire.BINARY_ECHO):
+            raise DeviceError("frame.binary", "a binary frame whose header is not one of WIRE.md, section 10")
+        return [Echo(data)]
+
+    def _on_hello(self, hello: wire.Hello, _text: str, _now: Now) -> list[Output]:
+        if hello.device != self.device:
+            text = f"this token was made for '{self.device}', not for '{hello.device}'"
+            raise CloseConnection(CloseCode.NOT_ITS_TOKEN, "hello.device", text)
+        self.hello = hello
+        self.state = State.GREETING
+        return [Greet(hello)]
+
+    def _on_second_hello(self, _hello: wire.Hello, _text: str, _now: Now) -> list[Output]:
+        raise CloseConnection(CloseCode.SECOND_HELLO, "hello.again", "there was a hello on this connection already")
+
+    def _on_samples(self, message: wire.Samples[Any] | wire.Rough, text: str, now: Now) -> list[Output]:
+        boot = self._boot(message.boot, message.seq)
+        checked = boot.check(self._under(boot, message, text), text)
+        return self._take(boot, checked.records, now, trend=checked.trend, error=checked.error)
+
+    def _on_rough(self, message: wire.Rough, text: str, now: Now) -> list[Output]:
+        if message.type == "samples":
+            return self._on_samples(message, text, now)
+        if message.type == "latest":
+            return self._on_latest(message, text, now)
+        boot = self._boot(message.boot, message.seq)
+        record = refused(boot.number, message.seq, 1, text, message.error)
+        return self._take(boot, (record,), now, error=message.error)
+
+    def _on_event(self, message: wire.Event, _text: str, now: Now) -> list[Output]:
+        boot = self._boot(message.boot, message.seq)
+        event = Event(seq=message.seq, t_ms=message.t, code=message.code, sensor=message.sensor, data=message.data)
+        return self._take(boot, (event,), now)
+
+    def _on_gap(self, message: wire.Gap, _text: str, now: Now) -> list[Output]:
+        boot = self._boot(message.boot, message.first)
+        if message.to is None and boot is self._running:
+            raise DeviceError("frame.field", "gap: the running boot has no end", boot=boot.number, seq=message.first)
+        count = message.count
+        if count is None and message.to is not None:
+            count = message.to - message.first + 1
+        gap = Gap(seq=message.first, to=message.to, count=count, at_most=message.at_most, why=message.why)
+        return self._take(boot, (gap,), now)
+
+    def _on_latest(self, message: wire.Latest[Any] | wire.Rough, text: str, now: Now) -> list[Output]:
+        boot = self._boot(message.boot, None)
+        checked = boot.check_latest(self._under(boot, message, text))
+        outputs: list[Output] = []
+        if checked.values:
+            t_ms = message.body["t"] if isinstance(message, wire.Rough) else message.t
+            offset_ms, _ = boot.stamp(now, self._wall.update(now.wall_ms, now.monotonic_ms))
+            outputs.append(Newest(boot, t_ms, offset_ms + t_ms, checked.values))
+        return outputs + self._tell(checked.error, now)
+
+    def _on_clock(self, message: wire.ClockAnswer, _text: str, now: Now) -> list[Output]:
+        sent_ms = self._asked.pop(message.id, None)
+        if sent_ms is not None:  # an answer to nothing is no error: it may have been on its way for long
+            self._running.clock.exchange(Exchange(sent_ms, now.monotonic_ms, message.t))
+        return []
+
+    def _on_result(self, message: wire.Result, _text: str, _now: Now) -> list[Output]:
+        result = Result(
+            id=message.id,
+            status=Status(message.status),
+            data=message.data,
+            error_code=message.error.code if message.error else "",
+            error_text=wire.clean(message.error.text, wire.MAX_LINE) if message.error else "",
+        )
+        return [Answered(result), Reply(wire.Ack(result=message.id))]
+
+    def _on_settings(self, message: wire.SettingsReport, _text: str, now: Now) -> list[Output]:
+        return self._say("debug", f"runs with the settings {message.reported}, refused {message.refused}", now)
+
+    def _on_log(self, message: wire.LogLine, _text: str, now: Now) -> list[Output]:
+        return self._say(message.level, message.text, now)
+
+    # Parts of these
+
+    def _boot(self, number: int, seq: int | None) -> Boot:
+        try:
+            return self.boots[number]
+        except KeyError:
+            raise DeviceError("frame.boot", f"hello listed no boot {number}", boot=number, seq=seq) from None
+
+    def _under(self, boot: Boot, message: Any, text: str) -> Any:
+        """`message`, decoded under the profile of its own boot: the first look was under the running one's."""
+        return message if boot.checker is self._running.checker else wire.decode(text, boot.checker.decoder)
+
+    def _take(
+        self,
+        boot: Boot,
+        records: Sequence[Record],
+        now: Now,
+        *,
+        trend: Trend | None = None,
+        error: DeviceError | None = None,
+    ) -> list[Output]:
+        """Hand on what is new of `records`. What is on disk already is acknowledged again: that ack may have been lost."""
+        new = boot.take(records, trend)
+        if not new:
+            again = records[-1].last <= boot.committed
+            return [Reply(wire.Ack(boot=boot.number, seq=boot.committed))] if again else []
+        boot.arrived(new, now.monotonic_ms if boot is self._running else self._running_since_ms(now))
+        batch = boot.batch(self.device, new, now, self._wall.update(now.wall_ms, now.monotonic_ms))
+        return [Append(batch), *self._tell(error, now)]
+
+    def _running_since_ms(self, now: Now) -> int:
+        """All that an older boot measured, it measured before this one began."""
+        since_ms = self._running.clock.offset_ms()
+        return now.monotonic_ms if since_ms is None else since_ms
+
+    def _welcome(self, now: Now) -> wire.Welcome:
+        return wire.Welcome(
+            gateway=self._gateway,
+            time=now.wall_ms if now.trusted else None,
+            window=self._limits.window_samples,
+            boots=[wire.WelcomeBoot(boot.number, boot.committed) for boot in self.boots.values()],
+            limits=wire.WelcomeLimits(self._limits.frame_bytes, wire.MAX_SAMPLES),
+        )
+
+    def _clock_request(self, now: Now) -> wire.ClockRequest:
+        self._requests += 1
+        self._asked[self._requests] = now.monotonic_ms
+        self._asked.pop(self._requests - 8, None)
+        return wire.ClockRequest(id=self._requests)
+
+    def _say(self, level: str, text: str, now: Now) -> list[Output]:
+        if self._lines.try_take(now.monotonic_ms):
+            return [Said(level, text)]
+        error = DeviceError("frame.rate", "more lines for the log than the gateway keeps; this one was dropped")
+        return self._tell_each_second(error, now)
+
+    def _slow_down(self, now: Now) -> list[Output]:
+        """Nothing is dropped for coming too fast: it is read later."""
+        wait_ms = self._frames.take(now.monotonic_ms)
+        if not wait_ms or self.state is not State.OPEN:
+            return []
+        text = f"more than {self._limits.frames_per_s} frames a second; the gateway reads them more slowly"
+        return [*self._tell_each_second(DeviceError("frame.rate", text), now), Slow(wait_ms)]
+
+    # Errors
+
+    def _tell(self, error: DeviceError | None, now: Now) -> list[Output]:
+        """Tell the device, and close when there is too much to tell. Values do not count: a broken sensor must not cut
+        off its neighbours."""
+        if error is None:
+            return []
+        told: list[Output] = [Reply(wire.error_of(error))]
+        if error.wire_code.startswith("frame.") and self._too_many(now):
+            return told + self.close(CloseCode.TOO_MANY_ERRORS)
+        return told
+
+    def _tell_each_second(self, error: DeviceError, now: Now) -> list[Output]:
+        last_ms = self._told_ms.get(error.wire_code)
+        if last_ms is not None and now.monotonic_ms < last_ms + 1000:
+            return []
+        self._told_ms[error.wire_code] = now.monotonic_ms
+        return self._tell(error, now)
+
+    def _too_many(self, now: Now) -> bool:
+        self._errors_ms.append(now.monotonic_ms)
+        window_ms = self._limits.errors_window_s * 1000
+        while self._errors_ms[0] <= now.monotonic_ms - window_ms:
+            self._errors_ms.popleft()
+        return len(self._errors_ms) >= self._limits.errors
+
+
+Handler: TypeAlias = Callable[[Session, Any, str, Now], list[Output]]
+
+_HANDLERS: Final[Mapping[State, Mapping[type, Handler]]] = {
+    State.NEW: {wire.Hello: Session._on_hello},
+    State.GREETING: {},
+    State.OPEN: {
+        wire.Hello: Session._on_second_hello,
+        wire.Samples: Session._on_samples,
+        wire.Latest: Session._on_latest,
+        wire.Rough: Session._on_rough,
+        wire.Gap: Session._on_gap,
+        wire.Event: Session._on_event,
+        wire.ClockAnswer: Session._on_clock,
+        wire.Result: Session._on_result,
+        wire.SettingsReport: Session._on_settings,
+        wire.LogLine: Session._on_log,
+    },
+}
+"""What may come in which state. Anything else closes the connection: it came before hello, or before our welcome."""
+
+
+def check_hardware(known: str | None, offered: str, connected: str | None) -> None:
+    """Which board may have this identity: the one that had it, or the first. Raises CloseConnection for another one.
+
+    `known` is the hardware it was last welcomed with, `connected` the one of its live connection; None for none."""
+    if connected is not None and connected != offered:
+        text = f"another board, {connected}, is connected with this identity"
+        raise CloseConnection(CloseCode.IDENTITY_IN_USE, "hello.hardware", text)
+    if known is not None and known != offered:
+        text = f"this identity belongs to the board {known}; `mpy-gateway devices replace` moves it to another one"
+        raise CloseConnection(CloseCode.OTHER_HARDWARE, "hello.hardware", text)

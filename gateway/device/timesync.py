@@ -1,0 +1,89 @@
+"""What a device's milliseconds since boot are in our own time. Pure. One `BootClock` per boot outlives its connections.
+
+An exchange asks the device for its clock; the answer was made somewhere between question and arrival, so the middle of
+the two is right to half the round trip. The best exchange wins, and its error is let grow with its age, so that a
+newer one that is a little worse takes over in time: that follows the drift (RFC 5905, section 10, clock filter).
+Until there is one, what arrives bounds the clock from one side: nothing is received before it was measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+DRIFT: Final = 50e-6
+"""How fast a board's crystal and ours may drift apart: 50 ppm, 3 ms a minute."""
+FIRST_EXCHANGES_MS: Final = (0, 1_000, 2_000, 4_000)
+"""When to ask after `hello`. Several, because the first ones meet a board that is busy starting."""
+EXCHANGE_EVERY_MS: Final = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One question and its answer. All times in milliseconds: ours monotonic, `device_t_ms` since the device's boot."""
+
+    sent_ms: int
+    received_ms: int
+    device_t_ms: int
+
+    @property
+    def round_trip_ms(self) -> int:
+        return self.received_ms - self.sent_ms
+
+    @property
+    def offset_ms(self) -> int:
+        """Our monotonic time at the device's zero."""
+        return (self.sent_ms + self.received_ms) // 2 - self.device_t_ms
+
+    def error_ms(self, now_ms: int) -> float:
+        """By how much `offset_ms` may be wrong at most for what happens at `now_ms`."""
+        return self.round_trip_ms / 2 + DRIFT * abs(now_ms - self.received_ms)
+
+
+class BootClock:
+    """The clock of one boot, in our monotonic milliseconds."""
+
+    def __init__(self) -> None:
+        self.best: Exchange | None = None
+        self._arrival_offset_ms: int | None = None
+
+    @property
+    def synced(self) -> bool:
+        """Whether there was an exchange."""
+        return self.best is not None
+
+    def exchange(self, exchange: Exchange) -> None:
+        """Take an answer into account. It replaces the best one when its error is smaller by now."""
+        now_ms = exchange.received_ms
+        if self.best is None or exchange.error_ms(now_ms) <= self.best.error_ms(now_ms):
+            self.best = exchange
+
+    def arrived(self, device_t_ms: int, now_ms: int) -> None:
+        """Something measured at `device_t_ms` is here at `now_ms`: the device's zero was no later than this allows."""
+        offset_ms = now_ms - device_t_ms
+        if self._arrival_offset_ms is None or offset_ms < self._arrival_offset_ms:
+            self._arrival_offset_ms = offset_ms
+
+    def offset_ms(self) -> int | None:
+        """Our monotonic time at the device's zero: by exchange, else by arrival. None when nothing is known."""
+        return self._arrival_offset_ms if self.best is None else self.best.offset_ms
+
+    def error_ms(self, now_ms: int) -> float | None:
+        """At most how wrong `offset_ms` is. None while that is not known."""
+        return None if self.best is None else self.best.error_ms(now_ms)
+
+
+class WallOffset:
+    """Unix milliseconds minus monotonic ones, held steady: both are rounded, and an offset that is new with every frame
+    would split batches. It follows when the wall clock has really moved."""
+
+    SLACK_MS: Final = 5
+
+    def __init__(self) -> None:
+        self._offset_ms: int | None = None
+
+    def update(self, wall_ms: int, monotonic_ms: int) -> int:
+        offset_ms = wall_ms - monotonic_ms
+        if self._offset_ms is None or abs(offset_ms - self._offset_ms) > self.SLACK_MS:
+            self._offset_ms = offset_ms
+        return self._offset_ms
