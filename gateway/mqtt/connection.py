@@ -1,0 +1,315 @@
+"""One connection to a broker, from connecting to its end: paho in a thread of its own, events on our loop.
+
+paho's `connect()` blocks (DNS, TCP, TLS), so it runs in a thread; what it says comes back with `call_soon_threadsafe`.
+An object is used once and never reconnects: so nothing that paho still has queued can be sent a second time by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import socket
+import ssl
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from gateway.mqtt.topics import Message
+
+CONNECT_WITHIN_S = 10
+_DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+_UNSUPPORTED_VERSION, _BAD_CLIENT_ID, _BAD_LOGIN, _NOT_AUTHORIZED, _TAKEN_OVER = 132, 133, 134, 135, 142
+_SENTENCES = {
+    _BAD_CLIENT_ID: "the broker does not accept the client id {client_id}",
+    _BAD_LOGIN: "the broker does not accept the user name or password",
+    _NOT_AUTHORIZED: "the broker does not accept this login",
+    _TAKEN_OVER: "another client has connected with the client id {client_id}",
+}
+
+
+class Version(enum.Enum):
+    """The MQTT version spoken."""
+
+    V5 = "5"
+    V311 = "3.1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the broker is and who we are there."""
+
+    url: str
+    client_id: str
+    username: str | None = None
+    password: str | None = None
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        parts = urlsplit(self.url)
+        return parts.port or _DEFAULT_PORTS[parts.scheme]
+
+    @property
+    def tls(self) -> bool:
+        return urlsplit(self.url).scheme == "mqtts"
+
+
+class Trouble(enum.Enum):
+    """Why a connection ended, as far as it decides what to do next."""
+
+    STOPPED = "stopped"
+    """We closed it."""
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    """The broker answered, and a person has to change something."""
+    VERSION = "version"
+    """The broker does not speak this version, or closed without a word, which some do for that reason."""
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The broker has accepted us. `receive_maximum` messages may be under way, none larger than `max_packet_bytes`."""
+
+    receive_maximum: int
+    max_packet_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """PUBACK. `refused` is the broker's reason where it does not take the message (MQTT 5 only)."""
+
+    mid: int
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message for us. `correlation` is MQTT 5's correlation data."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    correlation: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The end of this connection; the last event. `why` is one sentence without its end."""
+
+    trouble: Trouble
+    why: str
+
+
+Occurrence = Opened | Acked | Received | Closed
+
+
+class Connection:
+    """Connects when made. `tell` is called on the loop with every event, `Closed` being the last."""
+
+    def __init__(
+        self,
+        address: Address,
+        version: Version,
+        will: Message,
+        tell: Callable[[Occurrence], None],
+        *,
+        keepalive_s: int = 30,
+    ) -> None:
+        self.address = address
+        self.version = version
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._events: deque[Occurrence] = deque()
+        self._scheduled = False
+        self._lock = threading.Lock()
+        self._accepted = False
+        self._answered = False
+        self._closing = False
+        self._ended = False
+        self._client = self._make(will)
+        self._deadline = self._loop.call_later(CONNECT_WITHIN_S, self._too_late)
+        threading.Thread(target=self._connect, args=(keepalive_s,), name="mqtt-connect", daemon=True).start()
+
+    def _make(self, will: Message) -> paho.Client:
+        v5 = self.version is Version.V5
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self.address.client_id,
+            clean_session=None if v5 else True,
+            protocol=MQTTProtocolVersion.MQTTv5 if v5 else MQTTProtocolVersion.MQTTv311,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = CONNECT_WITHIN_S
+        client.max_inflight_messages = 0  # our own window is the limit: paho must never queue
+        client.username_pw_set(self.address.username, self.address.password)
+        client.will_set(will.topic, will.payload, will.qos, will.retain)
+        client.on_connect = self._on_connect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
+        return client
+
+    # on our loop
+    def publish(self, message: Message) -> int | None:
+        """Send; the number is what `Acked` will say. None where the connection is gone already."""
+        properties = None
+        if self.version is Version.V5:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+            if message.payload[:1] == b"{":
+                properties.PayloadFormatIndicator = 1
+                properties.ContentType = "application/json"
+            if message.properties:
+                properties.UserProperty = list(message.properties)
+            if message.correlation is not None:
+                properties.CorrelationData = message.correlation
+        info = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
+        return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
+
+    def subscribe(self, topic_filter: str) -> None:
+        self._client.subscribe(topic_filter, qos=1)
+
+    def disconnect(self) -> None:
+        """Say goodbye; `Closed` follows. The broker does not publish the will."""
+        self._closing = True
+        self._client.disconnect()
+
+    def abort(self, why: str) -> None:
+        """Cut the line; `Closed` follows at once. The broker publishes the will."""
+        self._end(Closed(Trouble.STOPPED if self._closing else Trouble.LOST, why))
+        self._cut()
+
+    def _too_late(self) -> None:
+        if not self._accepted:
+            self._end(Closed(Trouble.UNREACHABLE, f"no answer within {CONNECT_WITHIN_S} s"))
+            self._cut()
+
+    def _cut(self) -> None:
+        # paho's thread may sit in select(): shutting the socket down wakes it, and it ends
+        sock = self._client.socket()
+        if isinstance(sock, socket.socket):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    # in threads
+    def _connect(self, keepalive_s: int) -> None:
+        address = self.address
+        try:
+            if address.tls:
+                self._client.tls_set_context(ssl.create_default_context())
+            self._client.connect(
+                address.host,
+                address.port,
+                keepalive_s,
+                clean_start=True if self.version is Version.V5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
+            )
+        except (OSError, ValueError) as error:  # ValueError: a host name that cannot be one, or no certificate to match
+            self._post(Closed(Trouble.UNREACHABLE, sentence_of(error, address)))
+            return
+        if self._ended:
+            self._cut()
+        self._client.loop_start()
+
+    def _on_connect(
+        self, client: Any, userdata: Any, flags: Any, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        self._answered = True
+        if reason.is_failure:
+            trouble = Trouble.VERSION if reason.value == _UNSUPPORTED_VERSION else Trouble.REFUSED
+            self._post(Closed(trouble, self._sentence(reason)))
+            return
+        if getattr(properties, "MaximumQoS", 1) == 0:
+            self._post(Closed(Trouble.REFUSED, "the broker acknowledges nothing (its maximum QoS is 0)"))
+            self._cut()
+            return
+        self._accepted = True
+        maximum = getattr(properties, "ReceiveMaximum", 65_535)
+        self._post(Opened(maximum, getattr(properties, "MaximumPacketSize", None)))
+
+    def _on_publish(self, client: Any, userdata: Any, mid: int, reason: ReasonCode, properties: Properties) -> None:
+        self._post(Acked(mid, reason.getName() if reason.is_failure else ""))
+
+    def _on_message(self, client: Any, userdata: Any, message: paho.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return  # no topic of ours
+        correlation = getattr(message.properties, "CorrelationData", None)
+        self._post(Received(topic, bytes(message.payload), message.retain, correlation))
+
+    def _on_disconnect(
+        self, client: Any, userdata: Any, flags: Any, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        if self._closing:
+            self._post(Closed(Trouble.STOPPED, "closed"))
+        elif not self._answered:
+            self._post(Closed(Trouble.VERSION, "the broker closed the connection without an answer"))
+        elif flags.is_disconnect_packet_from_server:
+            trouble = Trouble.REFUSED if reason.value == _TAKEN_OVER else Trouble.LOST
+            self._post(Closed(trouble, self._sentence(reason)))
+        else:
+            self._post(Closed(Trouble.LOST, "the connection broke"))
+
+    def _sentence(self, reason: ReasonCode) -> str:
+        template = _SENTENCES.get(reason.value, "the broker says: {reason}")
+        return template.format(client_id=self.address.client_id, reason=reason.getName())
+
+    def _post(self, event: Occurrence) -> None:
+        """Hand over to the loop: many events, one wake-up."""
+        with self._lock:
+            self._events.append(event)
+            if self._scheduled:
+                return
+            self._scheduled = True
+        with suppress(RuntimeError):  # the loop has ended, and nobody listens any more
+            self._loop.call_soon_threadsafe(self._hand_over)
+
+    # on our loop again
+    def _hand_over(self) -> None:
+        with self._lock:
+            self._scheduled = False
+            events, self._events = self._events, deque()
+        for event in events:
+            if isinstance(event, Closed):
+                self._end(event)
+            elif not self._ended:
+                self._tell(event)
+
+    def _end(self, closed: Closed) -> None:
+        if not self._ended:
+            self._ended = True
+            self._deadline.cancel()
+            self._tell(closed)
+
+
+def sentence_of(error: Exception, address: Address) -> str:
+    """Why a connection could not be made, for a person."""
+    match error:
+        case socket.gaierror():
+            return f"the name {address.host} is not known here"
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted: {error.verify_message}"
+        case ssl.SSLError():
+            return f"no TLS: {error.reason or error}"
+        case TimeoutError():
+            return f"no answer within {CONNECT_WITHIN_S} s"
+        case ConnectionRefusedError():
+            return "nothing listens there"
+        case OSError():
+            return error.strerror or str(error)
+        case _:
+            return str(error)

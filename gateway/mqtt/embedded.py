@@ -1,0 +1,288 @@
+"""The broker that is started when none is configured: rumqttd (package iotcore) in a child process, set up by us.
+
+Its defaults listen on every address, speak 3.1.1 only, answer payloads over 20 KB by closing the connection (so that
+the client sends them again for ever) and keep 1 GB of messages per subscription. Ours: the address that is configured,
+MQTT 5 and 3.1.1, payloads of 1 MB, and 16 MB of messages at the most.
+
+It remembers nothing over a restart, and an acknowledgement means: in memory. A subscriber that falls more than those
+16 MB behind misses messages. Whoever needs more names a broker of their own in [mqtt.<name>].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import os
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.config import BrokerConfig
+from gateway.errors import ConfigError
+
+log = logging.getLogger("broker")
+
+MAX_PAYLOAD_BYTES = 1 << 20
+MAX_PACKET_BYTES = MAX_PAYLOAD_BYTES + (1 << 16)
+"""rumqttd's limit is for topic, properties and payload together."""
+_SEGMENT_BYTES, _SEGMENTS = 1 << 20, 16
+"""rumqttd keeps this much per subscribed filter, in memory; the payloads are shared between filters."""
+READY_WITHIN_S = 15
+STOP_WITHIN_S = 2
+_RESTART_S = (0.2, 1, 5, 15)
+"""Waits before it is started again, the last for all further times."""
+
+CONFIG = """\
+# Written by mpy-gateway at every start: changes are lost.
+id = 0
+
+[router]
+id = 0
+max_connections = 1100
+max_outgoing_packet_count = 200
+max_segment_size = {segment_bytes}
+max_segment_count = {segments}
+
+[v5.main]
+name = "v5"
+listen = "{listen}"
+next_connection_delay_ms = 1
+
+[v5.main.connections]
+connection_timeout_ms = 10000
+max_payload_size = {max_bytes}
+max_inflight_count = 200
+# true would keep a log for every topic that was ever published, subscribed or not.
+dynamic_filters = false
+"""
+
+
+class Ports(NamedTuple):
+    """`both` takes MQTT 3.1.1 and 5, `v5` is MQTT 5 alone, with nothing in between."""
+
+    both: int
+    v5: int
+
+
+class EmbeddedBroker:
+    """One broker on fixed ports. Its process is started again when it ends by itself."""
+
+    def __init__(self, config: BrokerConfig, state_dir: Path) -> None:
+        self._config = config
+        self._file = state_dir / "broker.toml"
+        self._host = ""
+        self._door: socket.socket | None = None
+        self._child: _Child | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self.ports = Ports(config.port, config.port_v5)
+        self.restarts = 0
+
+    @property
+    def url(self) -> str:
+        """Where clients of either version connect."""
+        return f"mqtt://{_in_url(self._host)}:{self.ports.both}"
+
+    @property
+    def url_v5(self) -> str:
+        """Where MQTT 5 clients may connect as well."""
+        return f"mqtt://{_in_url(self._host)}:{self.ports.v5}"
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while it runs."""
+        return self._child.pid if self._child else None
+
+    def rss_bytes(self) -> int:
+        """Resident memory of the child; 0 while there is none."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        except OSError:
+            return 0
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    async def start(self) -> None:
+        """Returns once both ports serve. Raises ConfigError with one sentence."""
+        address = await _resolved(self._config.host)
+        self._host = address[0]
+        self._door = _listen(address, self._config.port, "broker.port")
+        try:
+            self._child = await self._first_child(address, self._door)
+        except BaseException:
+            await self.stop()
+            raise
+        self._keeper = asyncio.create_task(self._keep(self._door))
+        log.info("embedded broker on %s (MQTT 3.1.1 and 5) and port %d (MQTT 5)", self.url, self.ports.v5)
+
+    async def stop(self) -> None:
+        """End the child and release the ports. Safe to call twice."""
+        if self._keeper:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        if self._child:
+            await self._child.end()
+            self._child = None
+        if self._door:
+            self._door.close()
+            self._door = None
+
+    async def _first_child(self, address: Address, door: socket.socket) -> _Child:
+        tries = 1 if self._config.port_v5 else 5  # a free port may be somebody else's before rumqttd has it
+        for _ in range(tries):
+            with _listen(address, self._config.port_v5, "broker.port_v5") as probe:
+                self.ports = Ports(door.getsockname()[1], probe.getsockname()[1])
+            child = await self._launch(door)
+            if await child.ready():
+                return child
+            await child.end()
+        said = child.last_words or f"nothing was heard of it for {READY_WITHIN_S} s"
+        raise ConfigError(f"the embedded broker did not start: {said}; [mqtt.<name>] url names another broker")
+
+    async def _launch(self, door: socket.socket) -> _Child:
+        listen = f"{_in_url(self._host)}:{self.ports.v5}"
+        text = CONFIG.format(
+            segment_bytes=_SEGMENT_BYTES, segments=_SEGMENTS, listen=listen, max_bytes=MAX_PACKET_BYTES
+        )
+        try:
+            self._file.write_text(text)
+        except OSError as error:
+            raise ConfigError(f"{self._file}: cannot be written: {error.strerror}") from error
+        return await _Child.launch(self._file, (self._host, self.ports.v5), door)
+
+    async def _keep(self, door: socket.socket) -> None:
+        """Start it again when it ends, or when a part of it has panicked: what is left then serves only some clients.
+
+        The door stays open meanwhile: who connects waits in its queue."""
+        while self._child:
+            await self._child.ended_or_panicked()
+            said, self._child = self._child, None
+            await said.end()
+            await self._again(door, said)
+
+    async def _again(self, door: socket.socket, child: _Child) -> None:
+        while self._child is None:
+            wait_s = _RESTART_S[min(self.restarts, len(_RESTART_S) - 1)]
+            self.restarts += 1
+            log.error("embedded broker ended (%s); it starts again in %g s", child.last_words or "no reason", wait_s)
+            await asyncio.sleep(wait_s)
+            child = await self._launch(door)
+            if await child.ready():
+                self._child = child
+                log.info("embedded broker is back on %s", self.url)
+            else:
+                await child.end()
+
+
+class _Child:
+    """One process of the broker, from its start to its end."""
+
+    def __init__(self, process: asyncio.subprocess.Process, stdin: asyncio.StreamWriter) -> None:
+        self._process = process
+        self._stdin = stdin
+        self._stderr = asyncio.create_task(self._read_stderr())
+        self._panicked = asyncio.Event()
+        self.last_words = ""
+
+    @classmethod
+    async def launch(cls, config: Path, upstream: tuple[str, int], door: socket.socket) -> _Child:
+        options = {"config": str(config), "upstream": upstream, "door": door.fileno(), "max_bytes": MAX_PACKET_BYTES}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # a folder named gateway in the working directory must not be taken for ours
+            *("-m", "gateway.mqtt.broker_process", json.dumps(options)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=(door.fileno(),),
+            env={**os.environ, "RUST_BACKTRACE": "0"},
+        )
+        if process.stdin is None:
+            raise ConfigError("the embedded broker did not start: its process has no input")
+        return cls(process, process.stdin)
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process.returncode is None else None
+
+    async def ready(self) -> bool:
+        """Wait until it serves. False when it does not come to that."""
+        if self._process.stdout is None:
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READY_WITHIN_S):
+                return bool(await self._process.stdout.readline())
+        return False
+
+    async def ended_or_panicked(self) -> None:
+        ended, panicked = asyncio.create_task(self._process.wait()), asyncio.create_task(self._panicked.wait())
+        try:
+            await asyncio.wait((ended, panicked), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+            panicked.cancel()
+
+    async def end(self) -> None:
+        """Leaves nothing behind."""
+        self._stdin.close()  # it ends itself at the end of its input
+        try:
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await self._process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+        await self._stderr
+
+    async def _read_stderr(self) -> None:
+        while self._process.stderr and (data := await self._process.stderr.read(4_096)):
+            text = " ".join(data.decode(errors="replace").split())
+            log.debug("the broker's process says: %s", text)
+            self.last_words = text[-300:]
+            if "panicked at" in text:
+                self._panicked.set()
+
+
+Address = tuple[str, socket.AddressFamily]
+
+
+async def _resolved(host: str) -> Address:
+    """The address to listen on. rumqttd takes no names."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigError(f"broker.host: {host}: {error.strerror}") from error
+    family, *_, address = found[0]
+    return str(address[0]), socket.AddressFamily(family)
+
+
+def _listen(address: Address, port: int, key: str) -> socket.socket:
+    """A listening socket. Raises ConfigError with what to do."""
+    host, family = address
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"{key}: {_why(error, host, port)}") from error
+    return listener
+
+
+def _why(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{host}:{port} is taken by another program. If that is a broker to be used, name it in [mqtt.<name>] url; "
+            "otherwise set another port here (0: any free one)"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is no address of this machine"
+    return f"{host}:{port} cannot be listened on: {error.strerror}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,124 @@
+"""Newest value of each quantity, per device, for the retained `state` topic: pure.
+
+A state never goes back in time: a sample that arrives late changes only quantities of which nothing newer is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from gateway.model import Batch, Sample
+from gateway.mqtt.topics import Decimals, Message, Number, Topics, number
+
+INTERVAL_MS = 1_000
+"""At most one state per device in this time. What is in between is in `samples`."""
+
+
+class Saved(msgspec.Struct, array_like=True):
+    """A device's state as it is kept over a restart."""
+
+    values: dict[str, tuple[int, Number]]
+    boot: int
+    boot_id: str
+    seq: int
+
+
+@dataclass(slots=True)
+class _State:
+    values: dict[str, tuple[int, Number]] = field(default_factory=dict)
+    """quantity: (taken at, value)"""
+    at_ms: int = 0
+    boot: int = 0
+    boot_id: str = ""
+    seq: int = -1
+    provisional: bool = False
+    changed: bool = False
+    sent_ms: int | None = None
+    """When it was last published, on the caller's monotonic clock."""
+
+
+class States:
+    """What every device's state topic should say."""
+
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
+        self._states: dict[str, _State] = {}
+        self._changed: set[str] = set()
+
+    def update(self, batch: Batch, decimals: Decimals) -> None:
+        """Take over what is new in a committed batch."""
+        state = self._states.setdefault(batch.device, _State())
+        if batch.boot_id == state.boot_id and batch.last <= state.seq:
+            return  # seen already: both the live feed and the log come by here
+        for record in batch.records:
+            if isinstance(record, Sample):
+                at_ms = batch.at_ms(record.t_ms)
+                if self._merge(batch.device, state, at_ms, record.values, decimals):
+                    state.boot, state.boot_id, state.seq = batch.boot, batch.boot_id, record.seq
+                    state.provisional = False
+
+    def provisional(self, device: str, at_ms: int, values: Mapping[str, float | None], decimals: Decimals) -> None:
+        """A live value ahead of a backlog: it is not stored yet, and replaced by the sample that is."""
+        state = self._states.setdefault(device, _State())
+        if at_ms > state.at_ms and self._merge(device, state, at_ms, values, decimals):
+            state.provisional = True
+
+    def _merge(
+        self, device: str, state: _State, at_ms: int, values: Mapping[str, float | None], decimals: Decimals
+    ) -> bool:
+        """Put in what is newer than what is there. True where `at_ms` is now the newest of all."""
+        for quantity, value in values.items():
+            if value is not None and state.values.get(quantity, (at_ms, None))[0] <= at_ms:
+                state.values[quantity] = at_ms, number(value, decimals.get(quantity))
+                self._changed.add(device)
+        if not values or at_ms < state.at_ms:
+            return False
+        state.at_ms = at_ms
+        return True
+
+    def due(self, now_ms: int) -> tuple[list[Message], int | None]:
+        """States to publish now, and in how many milliseconds the next one is due (None: when something changes)."""
+        messages, waits = [], []
+        for device in sorted(self._changed):
+            state = self._states[device]
+            wait_ms = 0 if state.sent_ms is None else state.sent_ms + INTERVAL_MS - now_ms
+            if wait_ms > 0:
+                waits.append(wait_ms)
+                continue
+            state.sent_ms = now_ms
+            self._changed.discard(device)
+            messages.append(self.message(device))
+        return messages, min(waits, default=None)
+
+    def all_again(self) -> None:
+        """A new session with the broker: whatever is known must be published again."""
+        for device, state in self._states.items():
+            if state.values:
+                state.sent_ms = None
+                self._changed.add(device)
+
+    def message(self, device: str) -> Message:
+        """The state of a device of which something is known."""
+        state = self._states[device]
+        content: dict[str, Number | str | bool] = {quantity: value for quantity, (_, value) in state.values.items()}
+        content |= {"at": state.at_ms, "boot": state.boot, "boot_id": state.boot_id, "seq": state.seq}
+        if state.provisional:
+            content["provisional"] = True
+        return Message(self._topics.of(device, "state"), msgspec.json.encode(content), retain=True)
+
+    # over a restart of ours
+    def save(self) -> bytes:
+        saved = {d: Saved(s.values, s.boot, s.boot_id, s.seq) for d, s in self._states.items() if s.values}
+        return msgspec.json.encode(saved)
+
+    def load(self, text: bytes, known: Iterable[str]) -> None:
+        """Take over what was saved, of the devices that are still known. Raises msgspec.DecodeError."""
+        saved = msgspec.json.decode(text, type=dict[str, Saved])
+        for device in saved.keys() & set(known):
+            kept = saved[device]
+            at_ms = max((at for at, _ in kept.values.values()), default=0)
+            self._states[device] = _State(kept.values, at_ms, kept.boot, kept.boot_id, kept.seq)
+            self._changed.add(device)

@@ -1,0 +1,174 @@
+"""MQTT 3.1.1 clients on a broker that speaks MQTT 5: packets translated both ways, pure.
+
+rumqttd has a 3.1.1 listener of its own, and it cannot be used: one MQTT 5 publish with any property, ours or another's,
+ends the connection of every 3.1.1 subscriber of that topic with a panic, and the first of them that comes back under its
+old client id poisons a lock, after which the listener serves nobody (measured, rumqttd 0.20.0). So 3.1.1 is translated
+here: MQTT 5 is 3.1.1 plus properties and reason codes, which are put in empty and taken out again.
+
+Section numbers: MQTT Version 5.0, OASIS Standard (2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 1, 2, 3, 4, 5, 6, 7
+SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = 8, 9, 10, 11, 12, 13, 14
+
+_V311, _V5 = 4, 5
+_FROM_CLIENT = frozenset(
+    {PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT, CONNECT}
+)
+_NEVER_EXPIRES = b"\x05\x11\xff\xff\xff\xff"
+"""Properties of CONNECT: session expiry interval, the longest there is. 3.1.1 keeps a session until it is cleaned."""
+_RETURN_CODES = {0x84: 1, 0x85: 2, 0x86: 4, 0x87: 5, 0x8A: 5, 0x8C: 5}
+"""Reason codes of CONNACK (3.2.2.2) as 3.1.1's return codes. All others: 3, server unavailable."""
+_REFUSED = 0x80
+
+
+class Malformed(ValueError):
+    """What arrived is not MQTT, or more than is allowed. The connection must end."""
+
+
+class Splitter:
+    """Cuts a stream of bytes into packets of at most `max_bytes`."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._buffer = bytearray()
+
+    def packets(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """(first byte, body) of every packet that `data` completes. Raises Malformed."""
+        self._buffer += data
+        start = 0
+        try:
+            while (bounds := self._bounds(start)) is not None:
+                body, end = bounds
+                yield self._buffer[start], bytes(self._buffer[body:end])
+                start = end
+        finally:
+            del self._buffer[:start]
+
+    def _bounds(self, start: int) -> tuple[int, int] | None:
+        """Where the body of the packet at `start` begins and ends; None while it is not complete."""
+        length = 0
+        for index in range(4):
+            if start + 1 + index >= len(self._buffer):
+                return None
+            byte = self._buffer[start + 1 + index]
+            length |= (byte & 0x7F) << (7 * index)
+            if byte < 0x80:
+                body = start + 2 + index
+                if length > self._max_bytes:
+                    raise Malformed(f"a packet of {length:,} bytes is more than {self._max_bytes:,}")
+                return (body, body + length) if body + length <= len(self._buffer) else None
+        raise Malformed("a length of more than four bytes")
+
+
+def packet(first: int, *parts: bytes) -> bytes:
+    """A packet from its first byte and the pieces of its body."""
+    return b"".join((bytes((first,)), _length(sum(map(len, parts))), *parts))
+
+
+def protocol_level(first: int, body: bytes) -> int:
+    """3, 4 or 5 of the CONNECT that begins a connection. Raises Malformed."""
+    name = _text_end(body, 0)
+    if first >> 4 != CONNECT or len(body) < name + 4 or body[2:name] not in (b"MQTT", b"MQIsdp"):
+        raise Malformed("the first packet is no CONNECT")
+    return body[name]
+
+
+def refused_connack(code: int) -> bytes:
+    """The 3.1.1 answer to a CONNECT that is not acceptable. Code 1: wrong protocol version; 2: bad client id."""
+    return packet(CONNACK << 4, bytes((0, code)))
+
+
+def upgraded(first: int, body: bytes) -> bytes:
+    """A client's 3.1.1 packet as MQTT 5. Raises Malformed."""
+    kind = first >> 4
+    if kind not in _FROM_CLIENT:
+        raise Malformed(f"a client does not send packets of type {kind}")
+    if kind == CONNECT:
+        return _connect(first, body)
+    if kind == PUBLISH:
+        cut = _text_end(body, 0) + (2 if first & 0x06 else 0)
+        _need(body, cut)
+        return packet(first, body[:cut], b"\0", body[cut:])
+    if kind in (SUBSCRIBE, UNSUBSCRIBE):
+        _need(body, 2)
+        return packet(first, body[:2], b"\0", body[2:])
+    return packet(first, body)
+
+
+def downgraded(first: int, body: bytes) -> bytes:
+    """The broker's MQTT 5 packet as 3.1.1; empty for what 3.1.1 has no packet for. Raises Malformed."""
+    kind = first >> 4
+    if kind == PUBLISH:
+        cut = _text_end(body, 0) + (2 if first & 0x06 else 0)
+        return packet(first, body[:cut], body[_properties_end(body, cut) :])
+    if kind == CONNACK:
+        _need(body, 2)
+        return packet(first, bytes((body[0], _RETURN_CODES.get(body[1], 3) if body[1] >= _REFUSED else 0)))
+    if kind == SUBACK:
+        codes = body[_properties_end(body, 2) :]
+        return packet(first, body[:2], bytes(min(code, _REFUSED) for code in codes))
+    if kind in (PUBACK, PUBREC, PUBREL, PUBCOMP, UNSUBACK):
+        _need(body, 2)
+        return packet(first, body[:2])
+    return packet(first, body) if kind == PINGRESP else b""
+
+
+def _connect(first: int, body: bytes) -> bytes:
+    name = _text_end(body, 0)
+    _need(body, name + 4)
+    flags = body[name + 1]
+    client_id = _text_end(body, name + 4)
+    properties = b"\0" if flags & 0x02 else _NEVER_EXPIRES
+    will = b"\0" if flags & 0x04 else b""  # properties of the will, right behind the client id
+    return packet(
+        first,
+        body[:name],
+        bytes((_V5,)),
+        body[name + 1 : name + 4],
+        properties,
+        body[name + 4 : client_id],
+        will,
+        body[client_id:],
+    )
+
+
+def _text_end(body: bytes, start: int) -> int:
+    """Where the length-prefixed text at `start` ends."""
+    _need(body, start + 2)
+    end = start + 2 + (body[start] << 8 | body[start + 1])
+    _need(body, end)
+    return end
+
+
+def _properties_end(body: bytes, start: int) -> int:
+    """Where the properties at `start` end."""
+    length = 0
+    for index in range(4):
+        _need(body, start + index + 1)
+        byte = body[start + index]
+        length |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            end = start + index + 1 + length
+            _need(body, end)
+            return end
+    raise Malformed("properties with a length of more than four bytes")
+
+
+def _need(body: bytes, length: int) -> None:
+    if len(body) < length:
+        raise Malformed("a packet ends too early")
+
+
+def _length(size: int) -> bytes:
+    """The variable byte integer (1.5.5)."""
+    out = bytearray()
+    while size >= 0x80:
+        out.append(size & 0x7F | 0x80)
+        size >>= 7
+    out.append(size)
+    return bytes(out)
