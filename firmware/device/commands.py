@@ -1,0 +1,123 @@
+"""What the gateway may ask for: name to action, then exactly one result (WIRE.md, sections 4 and 5).
+
+Results are kept until they are acknowledged and sent again after a reconnect. A command that comes twice gets the result
+it got before and is not executed again.
+"""
+
+import gc
+from micropython import const
+from time import ticks_add, ticks_diff
+
+from device import wire
+from device.clock import sooner
+
+_KEPT = const(8)  # results; of more, the oldest are forgotten
+_RESTART_WAIT_MS = const(3000)  # for the acknowledgement of its result
+_BLINK_MS = const(125)
+
+
+class Wrong(Exception):
+    """The arguments do not fit. The text goes back to whoever asked."""
+
+
+class Commands:
+    def __init__(self, clock, led):
+        """`led` is called with True or False."""
+        self._clock = clock
+        self._led = led
+        self._results = []  # [id, frame, acknowledged, sent on this connection], oldest first
+        self._blinks = 0
+        self._blink_due = 0
+        self._restart_id = None
+        self._restart_due = 0
+        self._actions = {"ping": self._ping, "identify": self._identify, "restart": self._restart}
+
+    def execute(self, command, now):
+        """Acts on a command as `wire.decode` gives it."""
+        id = command["id"]
+        for kept in self._results:
+            if kept[0] == id:
+                kept[2] = kept[3] = False
+                return
+        self._remember(id, self._act(id, command, now))
+
+    def _act(self, id, command, now):
+        action = self._actions.get(command["name"])
+        if action is None:
+            return wire.result(id, "failed", error=("command.unknown", "no command '%s'" % command["name"]))
+        if command["deadline_ms"] <= 0:
+            return wire.result(id, "failed", error=("command.expired", "it came too late"))
+        try:
+            return wire.result(id, "done", action(id, command["args"], now))
+        except Wrong as error:
+            return wire.result(id, "failed", error=("command.args", str(error)))
+
+    def _remember(self, id, frame):
+        if len(self._results) == _KEPT:
+            self._results.pop(0)
+        self._results.append([id, frame, False, False])
+
+    # -- the actions: each takes (id, args, now) and returns the result's data ------------------------------------------
+
+    def _ping(self, id, args, now):
+        return {"uptime_ms": self._clock.uptime_ms(), "free_heap": gc.mem_free()}
+
+    def _identify(self, id, args, now):
+        seconds = args.get("seconds", 5)
+        if type(seconds) is not int or not 1 <= seconds <= 60:
+            raise Wrong("'seconds' is a whole number from 1 to 60")
+        self._blinks = seconds * 1000 // _BLINK_MS
+        self._blink_due = now
+        return None
+
+    def _restart(self, id, args, now):
+        self._restart_id = id
+        self._restart_due = ticks_add(now, _RESTART_WAIT_MS)
+        return None
+
+    # -- results ---------------------------------------------------------------------------------------------------------
+
+    def next_result(self):
+        """A frame that is to be sent, or None. Counts as sent from now on."""
+        for kept in self._results:
+            if not kept[2] and not kept[3]:
+                kept[3] = True
+                return kept[1]
+        return None
+
+    def ack(self, id):
+        for kept in self._results:
+            if kept[0] == id:
+                kept[2] = True
+                if id == self._restart_id:
+                    self._restart_due = None
+
+    def pending(self):
+        """Whether a result waits for its acknowledgement."""
+        for kept in self._results:
+            if not kept[2]:
+                return True
+        return False
+
+    def resume(self):
+        """A new connection: whatever was not acknowledged is sent again."""
+        for kept in self._results:
+            kept[3] = False
+
+    # -- time ------------------------------------------------------------------------------------------------------------
+
+    def poll(self, now):
+        """Blinks. Returns ms until the next blink."""
+        if not self._blinks:
+            return 1000
+        if ticks_diff(now, self._blink_due) >= 0:
+            self._blinks -= 1
+            self._led(self._blinks & 1 == 1)
+            self._blink_due = ticks_add(now, _BLINK_MS)
+        return sooner(1000, self._blink_due, now)
+
+    def restart_due(self, now):
+        """Whether to restart now: the result of `restart` has been acknowledged, or nobody did in time."""
+        if self._restart_id is None:
+            return False
+        return self._restart_due is None or ticks_diff(now, self._restart_due) >= 0

@@ -1,0 +1,50 @@
+"""Reads /settings.json and /profile.json and checks what the node relies on, so that a wrong file is one clear sentence."""
+
+import json
+
+
+class ConfigError(Exception):
+    """A file is missing or wrong. The text says what to do."""
+
+
+def load(settings_path="/settings.json", profile_path="/profile.json"):
+    """(settings, profile). Raises ConfigError."""
+    settings = _read(settings_path)
+    _need(settings_path, settings, (("device", str), ("token", str), ("gateway", dict), ("wifi", list)))
+    _need(settings_path + ": gateway", settings["gateway"], (("host", str), ("port", int)))
+    if settings["gateway"].get("tls"):
+        raise ConfigError("%s: gateway: this firmware cannot do TLS yet: set \"tls\" to false" % settings_path)
+    for network in settings["wifi"]:
+        _need(settings_path + ": wifi", network, (("ssid", str),))
+    profile = _read(profile_path)
+    wanted = (("hash", str), ("node", str), ("buses", dict), ("sensors", list), ("outputs", list), ("delivery", dict))
+    _need(profile_path, profile, wanted)
+    _need(profile_path + ": delivery", profile["delivery"], (("ram_samples", int),))
+    for sensor in profile["sensors"]:
+        _need(profile_path + ": sensors", sensor, (("name", str), ("chip", str), ("period_ms", int), ("quantities", list)))
+        for quantity in sensor["quantities"]:
+            _need(profile_path + ": sensors: " + sensor["name"], quantity, (("name", str), ("decimals", int)))
+        bus = sensor.get("bus")
+        if not sensor["quantities"] or sensor["period_ms"] < 1 or bus is not None and bus not in profile["buses"]:
+            raise ConfigError("%s: sensors: %s: no quantities, no period or an unknown bus" % (profile_path, sensor["name"]))
+    if not profile["sensors"] or profile["delivery"]["ram_samples"] < 1:
+        raise ConfigError("%s: needs at least one sensor, and ram_samples of at least 1" % profile_path)
+    return settings, profile
+
+
+def _read(path):
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except OSError:
+        raise ConfigError("%s is missing: flash the board again (mpy-gateway flash)" % path)
+    except (ValueError, UnicodeError):
+        raise ConfigError("%s is not JSON: flash the board again (mpy-gateway flash)" % path)
+
+
+def _need(where, found, keys):
+    if type(found) is not dict:
+        raise ConfigError("%s: an object is expected" % where)
+    for key, kind in keys:
+        if type(found.get(key)) is not kind:
+            raise ConfigError("%s: \"%s\" is missing or of the wrong type" % (where, key))

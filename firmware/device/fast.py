@@ -1,0 +1,49 @@
+"""Pure: inner loops over bytes, none of which allocates. The plain versions; `viper.py` has the same in machine code."""
+
+
+def mask(buf, start, end, key):
+    """XORs buf[start:end] in place with the 4 bytes of `key` in turn (RFC 6455, section 5.3)."""
+    for i in range(start, end):
+        buf[i] ^= key[(i - start) & 3]
+
+
+def utf8(state, buf, start, end):
+    """Follows UTF-8 through buf[start:end], 0 being the state between two characters. Returns the state after it, or -1
+    at the first byte that no valid text can have there (RFC 3629: neither overlong, nor surrogate, nor above U+10FFFF).
+
+    States 1 to 3: so many plain continuation bytes are missing; 4 to 7: after E0, ED, F0, F4, which narrow the next one.
+    """
+    for i in range(start, end):
+        c = buf[i]
+        if state == 0:
+            if c < 0x80:
+                continue
+            if c < 0xC2 or c > 0xF4:
+                return -1
+            if c < 0xE0:
+                state = 1
+            elif c < 0xF0:
+                state = 4 if c == 0xE0 else 5 if c == 0xED else 2
+            else:
+                state = 6 if c == 0xF0 else 7 if c == 0xF4 else 3
+        else:
+            low = 0xA0 if state == 4 else 0x90 if state == 6 else 0x80
+            high = 0x9F if state == 5 else 0x8F if state == 7 else 0xBF
+            if not low <= c <= high:
+                return -1
+            state = state - 1 if state < 4 else 1 if state < 6 else 2
+    return state
+
+
+def put(buf, at, source):
+    """Copies all of `source` to buf[at:]; returns the index behind it. IndexError where it does not fit."""
+    for i in range(len(source)):
+        buf[at + i] = source[i]
+    return at + len(source)
+
+
+plain = (mask, utf8, put)
+try:
+    from device.viper import mask, utf8, put
+except (ImportError, SyntaxError, ValueError):  # no viper on this port: SyntaxError; for this processor: the others
+    pass

@@ -1,0 +1,26 @@
+"""Pure: lines for a person, on the console and, the more important ones, for the gateway."""
+
+from micropython import const
+
+_KEPT = const(8)  # lines that wait for a connection; of more, the oldest go
+_MAX_TEXT = const(200)
+
+
+class Log:
+    def __init__(self, clock):
+        self._clock = clock
+        self._lines = []  # (t_ms, level, text), oldest first
+
+    def __call__(self, level, text):
+        """`level`: info, warning or error; `text` may hold what came from outside: it is cleaned and cut."""
+        text = "".join(c if " " <= c and c != "\x7f" else "?" for c in text[:_MAX_TEXT])
+        t_ms = self._clock.uptime_ms()
+        print("%d.%03d %s %s" % (t_ms // 1000, t_ms % 1000, level, text))
+        if level != "info":
+            if len(self._lines) == _KEPT:
+                self._lines.pop(0)
+            self._lines.append((t_ms, level, text))
+
+    def next_line(self):
+        """The oldest line that was not sent, or None. Counts as sent from now on: lines are not acknowledged."""
+        return self._lines.pop(0) if self._lines else None

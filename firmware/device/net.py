@@ -1,0 +1,87 @@
+"""Shell: Wi-Fi and the socket. Does what `link` decides; nothing here waits, but for looking up a name."""
+
+import errno
+import select
+import socket
+from micropython import const
+from time import ticks_add, ticks_diff
+
+import network
+
+_JOIN_MS = const(15000)  # to join one network before the next is tried
+
+
+class Net:
+    def __init__(self, networks, host, port, log):
+        """`networks`: {"ssid", "password"} each, tried in this order."""
+        self._wlan = network.WLAN(network.STA_IF)
+        self._wlan.active(True)
+        self._networks = networks
+        self._next = 0
+        self._join_until = None
+        self._host = host
+        self._port = port
+        self._log = log
+        self._socket = None
+        self._poller = select.poll()
+        self._flags = 0
+
+    def wait(self, ms, sending):
+        """Returns after `ms`, or sooner when the socket is ready (to send, or else to receive)."""
+        if self._socket:
+            self._poller.modify(self._socket, select.POLLOUT if sending else select.POLLIN)
+        self._flags = 0
+        for _, self._flags in self._poller.ipoll(ms):
+            pass
+
+    # -- what link asks for ----------------------------------------------------------------------------------------------
+
+    def wifi(self, now):
+        if self._wlan.isconnected():
+            self._join_until = None
+            self._next = 0
+            return True
+        if self._networks and (self._join_until is None or ticks_diff(now, self._join_until) >= 0):
+            self._join(now)
+        return False
+
+    def _join(self, now):
+        chosen = self._networks[self._next % len(self._networks)]
+        self._next += 1
+        self._join_until = ticks_add(now, _JOIN_MS)
+        self._log("info", "wifi: joining %s" % chosen["ssid"])
+        try:
+            self._wlan.disconnect()
+            self._wlan.connect(chosen["ssid"], chosen.get("password") or None)
+        except OSError as error:  # still busy with the one before
+            self._log("info", "wifi: %s" % error)
+
+    def connect(self, tries):
+        found = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[tries % len(found)]
+        self.close()
+        self._socket = socket.socket(family, kind, protocol)
+        self._socket.setblocking(False)
+        try:
+            self._socket.connect(address)
+        except OSError as error:
+            if error.errno != errno.EINPROGRESS:
+                raise
+        self._poller.register(self._socket, select.POLLOUT)
+
+    def connected(self):
+        if self._flags & (select.POLLERR | select.POLLHUP):
+            raise OSError(errno.ECONNREFUSED)
+        return bool(self._flags & select.POLLOUT)
+
+    def read_into(self, buf):
+        return self._socket.readinto(buf)
+
+    def write(self, buf, at, size):
+        return self._socket.write(buf, at, size)
+
+    def close(self):
+        if self._socket:
+            self._poller.unregister(self._socket)
+            self._socket.close()
+            self._socket = None

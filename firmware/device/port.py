@@ -1,0 +1,94 @@
+"""Which board or interpreter is this? The only file that asks; all others are the same everywhere."""
+
+import binascii
+import gc
+import json
+import os
+import time
+
+import machine
+
+from device.clock import Clock
+
+clock = Clock(time.ticks_ms)
+urandom = os.urandom
+
+_BOOT_FILE = "/boot.json"
+_WATCHDOG_MS = 30000
+_WATCHDOG_REPL_MS = 24 * 3600 * 1000  # a board's watchdog cannot be stopped, only be given more time
+
+
+class _NoWatchdog:
+    def feed(self):
+        pass
+
+
+def watchdog():
+    """Has a `feed()` that must be called every 30 s, or the board restarts."""
+    return machine.WDT(timeout=_WATCHDOG_MS) if hasattr(machine, "WDT") else _NoWatchdog()
+
+
+def relax_watchdog():
+    """Whoever works at the REPL, or copies files, is left alone for a day."""
+    if hasattr(machine, "WDT"):
+        machine.WDT(timeout=_WATCHDOG_REPL_MS)
+
+
+def hardware_id():
+    """Stays the same for one piece of hardware: 12 hex digits on an ESP32."""
+    return binascii.hexlify(machine.unique_id()).decode()
+
+
+def reset_cause():
+    """As `machine.reset_cause()`: 1 power on, 2 reset pin or restart, 3 watchdog, 4 deep sleep, 5 soft reset."""
+    return machine.reset_cause()
+
+
+def restart():
+    machine.reset()
+
+
+def next_boot():
+    """Counts this start in a file and returns its number. A missing or torn file starts again at 1: the number only orders
+    boots, the random id is what tells them apart."""
+    number = 0
+    try:
+        with open(_BOOT_FILE) as file:
+            number = json.load(file)["boot"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    if type(number) is not int or not 0 <= number < 0x7FFFFFFF:
+        number = 0
+    number += 1
+    try:
+        with open(_BOOT_FILE + ".new", "w") as file:
+            json.dump({"boot": number}, file)
+        os.rename(_BOOT_FILE + ".new", _BOOT_FILE)  # littlefs: either the old or the new, whenever the power goes
+    except OSError as error:
+        print("boot counter not kept:", error)
+    return number
+
+
+def led(outputs):
+    """A function that switches the first LED among the profile's outputs on (True) or off; one that does nothing without."""
+    for output in outputs:
+        if output["kind"] == "led":
+            pin = machine.Pin(output["pin"], machine.Pin.OUT)
+            on = output["active"] != "low"
+            pin.value(not on)
+            return lambda lit: pin.value(lit == on)
+    return lambda lit: None
+
+
+def bus(config):
+    """The bus of one entry of the profile's `buses`."""
+    if config["kind"] == "i2c":
+        scl, sda = machine.Pin(config["scl"]), machine.Pin(config["sda"])
+        return machine.I2C(config["id"], scl=scl, sda=sda, freq=config["frequency_hz"])
+    raise ValueError("a bus of kind '%s' is not supported" % config["kind"])
+
+
+def tidy():
+    """Collects garbage now, and from now on before a quarter of what is free is used up: small pauses, no fragments."""
+    gc.collect()
+    gc.threshold(gc.mem_free() // 4 + gc.mem_alloc())
