@@ -1,4 +1,7 @@
-"""Pure: milliseconds since boot that never wrap, made from a counter that does (2^30 on an ESP32: 12.4 days)."""
+"""Pure: milliseconds since boot that never wrap, made from a counter that does (2^30 on an ESP32: 12.4 days).
+
+The arithmetic of that counter (`ticks_add`, `ticks_diff`) is the port's own; all other files take it from here.
+"""
 
 from micropython import const
 from time import ticks_add, ticks_diff
@@ -37,8 +40,3 @@ def sooner(wait_ms, due, now):
     """The smaller of `wait_ms` and the time from `now` until `due` (both ticks), never below 0."""
     left = ticks_diff(due, now)
     return max(0, min(wait_ms, left))
-
-
-def later(now, ms):
-    """Ticks `ms` after `now`."""
-    return ticks_add(now, ms)

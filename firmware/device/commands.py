@@ -6,10 +6,9 @@ it got before and is not executed again.
 
 import gc
 from micropython import const
-from time import ticks_add, ticks_diff
 
 from device import wire
-from device.clock import sooner
+from device.clock import sooner, ticks_add, ticks_diff
 
 _KEPT = const(8)  # results; of more, the oldest are forgotten
 _RESTART_WAIT_MS = const(3000)  # for the acknowledgement of its result

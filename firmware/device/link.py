@@ -12,10 +12,9 @@ It decides and writes bytes; `net` does what touches Wi-Fi and sockets:
 
 import binascii
 from micropython import const
-from time import ticks_add, ticks_diff
 
 from device import VERSION, wire
-from device.clock import sooner
+from device.clock import sooner, ticks_add, ticks_diff
 from device.outbox import Boot
 from device.websocket import BINARY, CLOSE, HEAD, PING, PONG, TEXT, Opening, ProtocolError, WebSocket
 

@@ -6,10 +6,9 @@ missed; a sensor that fails gives nulls and is made anew with growing delay; nei
 
 from array import array
 from micropython import const
-from time import ticks_add, ticks_diff
 
 from device import wire
-from device.clock import sooner
+from device.clock import sooner, ticks_add, ticks_diff
 from device.sensors import NULL
 
 _IDLE_MS = const(1000)
