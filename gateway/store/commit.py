@@ -1,0 +1,230 @@
+"""What one commit writes, worked out before SQLite is touched. Pure.
+
+A `Commit` takes the batches that arrived within one window, cuts off what is committed already, fills holes, and joins
+what belongs together into rows: frames of one sample each would otherwise cost a row each.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from gateway.errors import StoreError
+from gateway.model import Batch, Event, Gap, Record, Refused, Sample
+
+ROW_RECORDS = 1_000
+"""A row, and so a message of an outlet, is at most about this long (`_weight`)."""
+ROW_SPAN_MS = 3_600_000
+"""The times of one row lie at most this far apart. A search by time relies on it."""
+_INT64 = range(-(1 << 63), 1 << 63)
+
+BootKey: TypeAlias = tuple[str, str]
+"""(device, boot_id)"""
+
+
+class Boot(msgspec.Struct):
+    """One row of `boots`: what is committed of a boot, and what it consisted of."""
+
+    id: int
+    device_id: int
+    boot_id: str
+    boot: int
+    through: int = -1
+    ended: bool = False
+    samples: int = 0
+    events: int = 0
+    gaps: int = 0
+    lost: int = 0
+    uncertain: int = 0
+    quarantined: int = 0
+    changed: bool = False
+
+
+class Row(msgspec.Struct):
+    """One row of `batches` while it grows."""
+
+    source: Batch
+    boot: Boot
+    records: list[Record]
+    weight: int = 0
+    notable: int = 0
+    t_first: int | None = None
+    t_last: int | None = None
+
+
+class Quarantined(msgspec.Struct, frozen=True):
+    """One row of `quarantine`."""
+
+    device_id: int
+    boot_id: str
+    seq: int
+    quantity: str | None
+    value: str
+    code: str
+    reason: str
+    at_ms: int
+
+
+class Commit:
+    """Collects what one transaction writes. Use one per transaction."""
+
+    def __init__(self) -> None:
+        self.boots: dict[BootKey, Boot] = {}
+        """Every boot touched, as it is after the commit."""
+        self._rows: list[Row] = []
+        self.quarantined: list[Quarantined] = []
+        self.new_devices: dict[str, int] = {}
+        self.new_boots = 0
+        self._open: dict[str, Row] = {}  # the newest row of each device: only that one may grow, or order would be lost
+
+    @property
+    def rows(self) -> list[Row]:
+        """What is to be written, in order."""
+        return [row for row in self._rows if row.records]
+
+    def add(self, batch: Batch, boot: Boot) -> None:
+        """Take what `boot` does not have of `batch`. Adding the same again changes nothing. Raises StoreError for
+        numbers that no database holds; this commit is then of no use any more.
+
+        What follows an open gap is kept in quarantine only (`boot.ended`): readers are promised that the boot has
+        ended there. It is acknowledged all the same, so no board is blocked by it."""
+        self.boots[batch.device, batch.boot_id] = boot
+        through = boot.through
+        row = self._row_for(batch, boot)
+        for record in batch.records:
+            if record.seq != boot.through + 1 or type(record) is not Sample or record.refused or boot.ended:
+                row = self._add_unusual(row, record)
+                continue
+            row = self._room(row, record.t_ms)
+            row.records.append(record)
+            row.weight += 1
+            boot.samples += 1
+            boot.through = record.seq
+        boot.changed = boot.changed or boot.through != through
+
+    def _add_unusual(self, row: Row, record: Record) -> Row:
+        """Whatever is not simply the next good sample."""
+        boot = row.boot
+        if record.last <= boot.through:
+            return row
+        if boot.ended:
+            self._refuse_late(row, record)
+            return row
+        if record.seq > boot.through + 1:
+            hole = record.seq - boot.through - 1
+            row = self._append(row, Gap(boot.through + 1, record.seq - 1, hole, None, "unexplained"))
+        return self._append(row, _cut_to(record, boot.through + 1))
+
+    def _append(self, row: Row, record: Record) -> Row:
+        if record.last not in _INT64:
+            raise StoreError(f"{row.source.device}: sequence number {record.last} cannot be stored")
+        if isinstance(record, Event):
+            record = _storable_event(record)
+        row = self._room(row, record.t_ms if isinstance(record, Sample | Event) else None)
+        row.records.append(record)
+        row.weight += _weight(record)
+        row.boot.through = record.last
+        self._count(row, record)
+        return row
+
+    def _count(self, row: Row, record: Record) -> None:
+        boot = row.boot
+        match record:
+            case Sample():
+                boot.samples += 1
+                for refusal in record.refused:
+                    self._quarantine(row, record.seq, record.t_ms, *msgspec.structs.astuple(refusal))
+            case Event():
+                row.notable += 1
+                boot.events += 1
+            case Gap():
+                row.notable += 1
+                boot.gaps += 1
+                bound = record.at_most if record.to is None else record.to - record.seq + 1
+                boot.lost += record.count if record.count is not None else bound or 0
+                boot.uncertain += 0 if record.count is not None else bound or 0
+                boot.ended = record.to is None
+            case Refused():
+                row.notable += 1
+                self._quarantine(row, record.seq, None, None, record.raw, record.code, record.reason)
+
+    def _refuse_late(self, row: Row, record: Record) -> None:
+        value = msgspec.json.encode(record).decode()[:4096]
+        t_ms = record.t_ms if isinstance(record, Sample | Event) else None
+        self._quarantine(row, record.seq, t_ms, None, value, "boot.ended", "came after the gap that ended its boot")
+        row.boot.through = record.last
+
+    def _quarantine(  # one argument per column
+        self, row: Row, seq: int, t_ms: int | None, quantity: str | None, value: str, code: str, reason: str
+    ) -> None:
+        source = row.source
+        at_ms = source.received_ms if t_ms is None else source.at_ms(t_ms)
+        self.quarantined.append(
+            Quarantined(row.boot.device_id, source.boot_id, seq, quantity, value, code, reason, at_ms)
+        )
+        row.boot.quarantined += 1
+
+    def _row_for(self, batch: Batch, boot: Boot) -> Row:
+        """The row `batch` goes on in: the device's newest, where everything that is said once per row is equal."""
+        row = self._open.get(batch.device)
+        if row is not None and row.boot is boot and _same_kind(row.source, batch):
+            return row
+        return self._new_row(batch, boot)
+
+    def _new_row(self, source: Batch, boot: Boot) -> Row:
+        row = Row(source, boot, [])
+        self._rows.append(row)
+        self._open[source.device] = row
+        return row
+
+    def _room(self, row: Row, t_ms: int | None) -> Row:
+        """`row` where a record of time `t_ms` still fits, else a new one. Widens its span."""
+        if row.weight >= ROW_RECORDS:
+            row = self._new_row(row.source, row.boot)
+        if t_ms is None:
+            return row
+        first = t_ms if row.t_first is None else min(t_ms, row.t_first)
+        last = t_ms if row.t_last is None else max(t_ms, row.t_last)
+        if last - first > ROW_SPAN_MS:
+            row = self._new_row(row.source, row.boot)
+            first = last = t_ms
+        if t_ms + row.source.offset_ms not in _INT64 or t_ms not in _INT64:
+            raise StoreError(f"{row.source.device}: a time of {t_ms} ms cannot be stored")
+        row.t_first, row.t_last = first, last
+        return row
+
+
+def _cut_to(record: Record, first: int) -> Record:
+    """What is left of `record` from `first` on."""
+    gone = first - record.seq
+    if gone <= 0 or isinstance(record, Sample | Event):
+        return record
+    if isinstance(record, Refused):
+        return msgspec.structs.replace(record, seq=first)
+    left = None if record.to is None else record.to - first + 1
+    count = record.count if record.count is None or left is None else min(record.count, left)
+    at_most = None if record.at_most is None else max(0, record.at_most - gone)
+    return Gap(first, record.to, count, at_most, record.why)
+
+
+def _weight(record: Record) -> int:
+    """How much of a row it takes, in samples: refused things carry text."""
+    if isinstance(record, Sample):
+        return 1 + 4 * len(record.refused)
+    return 50 if isinstance(record, Refused) else 4
+
+
+def _same_kind(one: Batch, other: Batch) -> bool:
+    return one is other or (
+        one.offset_ms == other.offset_ms
+        and one.quality is other.quality
+        and one.profile == other.profile
+        and one.boot == other.boot
+    )
+
+
+def _storable_event(event: Event) -> Event:
+    """MessagePack has no integers beyond 64 bits, JSON has: they are kept as text."""
+    huge = {key: str(value) for key, value in event.data.items() if type(value) is int and value not in _INT64}
+    return msgspec.structs.replace(event, data={**event.data, **huge}) if huge else event

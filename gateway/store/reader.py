@@ -1,0 +1,144 @@
+"""Reading samples.db: functions for a reader's thread. Each reads a bounded piece, so that no reader holds up the
+folding of the write-ahead log into the file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.model import Batch, Event, Quality, Record
+from gateway.store.commit import ROW_SPAN_MS
+from gateway.store.history import EventRow, Place, QuarantineRow
+from gateway.store.port import Committed
+
+LATEST_ROWS = 50
+"""Newest rows looked through for a device's newest values at start. A rarer quantity shows when it comes again."""
+SCAN_RECORDS = 5_000
+
+decode_records = msgspec.msgpack.Decoder(tuple[Record, ...]).decode
+
+_COLUMNS = (
+    "batches.id, devices.name, boots.boot, boots.boot_id, body, offset_ms, quality, received_ms, profile"
+    " FROM batches JOIN devices ON devices.id = batches.device JOIN boots ON boots.id = batches.boot"
+)
+_QUALITIES = {str(quality): quality for quality in Quality}
+
+
+def _batch(log_id: str, row: Sequence[Any]) -> Batch:
+    id, device, boot, boot_id, body, offset_ms, quality, received_ms, profile = row
+    return Batch(
+        device=device,
+        boot=boot,
+        boot_id=boot_id,
+        records=decode_records(body),
+        offset_ms=offset_ms,
+        quality=_QUALITIES[quality],
+        received_ms=received_ms,
+        cursor=f"{log_id}:{id}",
+        profile=profile,
+    )
+
+
+def read(connection: sqlite3.Connection, log_id: str, after: int, device: str | None, limit: int) -> list[Batch]:
+    """Up to `limit` batches behind id `after`, in commit order."""
+    if device is None:
+        rows = connection.execute(
+            f"SELECT {_COLUMNS} WHERE batches.id > ? ORDER BY batches.id LIMIT ?",
+            (after, limit),
+        )
+    else:  # without an index for it: it would cost every commit a page per device, and few ask for this
+        rows = connection.execute(
+            f"SELECT {_COLUMNS} WHERE batches.id > ? AND devices.name = ? ORDER BY batches.id LIMIT ?",
+            (after, device, limit),
+        )
+    return [_batch(log_id, row) for row in rows]
+
+
+def committed(connection: sqlite3.Connection, device: str, boot_ids: Sequence[str]) -> list[Committed]:
+    found = []
+    for boot_id in boot_ids:
+        row = connection.execute(
+            "SELECT boot, through FROM boots WHERE device = (SELECT id FROM devices WHERE name = ?) AND boot_id = ?",
+            (device, boot_id),
+        ).fetchone()
+        found.append(Committed(boot_id, *row) if row else Committed(boot_id, 0, -1))
+    return found
+
+
+def scan(
+    connection: sqlite3.Connection, device: str, from_ms: int, to_ms: int, after: Place | None
+) -> tuple[list[Batch], Place | None]:
+    """See `HistorySource.scan`. A row's times span an hour at most, which bounds the search at its end."""
+    at_ms, id = after or (from_ms, -1)
+    batches: list[Batch] = []
+    records = 0
+    for at_first_ms, at_last_ms, *row in connection.execute(
+        f"SELECT at_first_ms, at_last_ms, {_COLUMNS}"  # noqa: S608 - our own columns
+        " WHERE batches.device = (SELECT id FROM devices WHERE name = ?) AND (at_last_ms, batches.id) > (?, ?)"
+        " AND at_last_ms <= ? ORDER BY at_last_ms, batches.id",
+        (device, at_ms, id, to_ms + ROW_SPAN_MS),
+    ):
+        if at_first_ms <= to_ms:
+            batches.append(_batch("", row))
+            records += len(batches[-1].records)
+        if records >= SCAN_RECORDS:
+            return batches, Place(at_last_ms, row[0])
+    return batches, None
+
+
+def extent(connection: sqlite3.Connection, device: str) -> tuple[int, int] | None:
+    """See `HistorySource.extent`: exact."""
+    first, last = connection.execute(
+        "SELECT min(at_last_ms), max(at_last_ms) FROM batches WHERE device = (SELECT id FROM devices WHERE name = ?)",
+        (device,),
+    ).fetchone()
+    if first is None:
+        return None
+    (earliest,) = connection.execute(
+        "SELECT min(at_first_ms) FROM batches WHERE device = (SELECT id FROM devices WHERE name = ?)"
+        " AND at_last_ms <= ?",
+        (device, first + ROW_SPAN_MS),
+    ).fetchone()
+    return earliest, last
+
+
+def quarantine(connection: sqlite3.Connection, device: str, limit: int) -> list[QuarantineRow]:
+    rows = connection.execute(
+        "SELECT at_ms, boot_id, seq, quantity, value, code, reason FROM quarantine"
+        " WHERE device = (SELECT id FROM devices WHERE name = ?) ORDER BY id DESC LIMIT ?",
+        (device, limit),
+    )
+    return [QuarantineRow(*row) for row in rows]
+
+
+def events(connection: sqlite3.Connection, device: str, limit: int) -> list[EventRow]:
+    """Newest first, by commit."""
+    found: list[EventRow] = []
+    for row in connection.execute(
+        f"SELECT {_COLUMNS} WHERE batches.device = (SELECT id FROM devices WHERE name = ?) AND notable > 0"  # noqa: S608 - our own columns
+        " ORDER BY batches.id DESC",
+        (device,),
+    ):
+        batch = _batch("", row)
+        found.extend(
+            EventRow(batch.at_ms(record.t_ms), batch.boot_id, record.seq, record.code, record.sensor, record.data)
+            for record in reversed(batch.records)
+            if isinstance(record, Event)
+        )
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
+def newest_values(connection: sqlite3.Connection, note: Callable[[Batch], None]) -> None:
+    """Show `note` the newest batches of each device, newest last."""
+    for (device,) in connection.execute("SELECT id FROM devices").fetchall():
+        rows = connection.execute(
+            f"SELECT {_COLUMNS} WHERE batches.device = ? ORDER BY at_last_ms DESC LIMIT ?",
+            (device, LATEST_ROWS),
+        ).fetchall()
+        for row in reversed(rows):
+            note(_batch("", row))

@@ -1,0 +1,263 @@
+"""`SqliteStore`: the store's port on two SQLite files, samples.db and registry.db.
+
+writer.py    the one writer: group commit            commit.py   pure: what a commit consists of
+reader.py    queries, each in a reader's thread      feed.py     the newest batches, in memory
+registry.py  small values with a revision each       database.py files, pragmas, migrations, the state lock
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+from gateway.errors import ConfigError, NoHolder, Unavailable
+from gateway.model import Batch, Command, Result, Sample, Status
+from gateway.store import reader
+from gateway.store.database import (
+    Database,
+    StateLock,
+    is_flash_card,
+    make_state_directory,
+    measure_fsync_ms,
+    open_problem,
+)
+from gateway.store.feed import Feed, Live
+from gateway.store.history import Counts, EventRow, Latest, Place, QuarantineRow
+from gateway.store.port import CommandHandler, Committed, Entry
+from gateway.store.registry import Registry, Watch
+from gateway.store.writer import Writer
+
+log = logging.getLogger("store")
+
+COMMIT_MS = 20
+FLASH_CARD_COMMIT_MS = 1_000
+MOST_COMMIT_MS = 5_000
+
+
+class SqliteStore:
+    """Implements `Store` and `HistorySource`. One event loop uses it, from `open` to `close`."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        commit_ms: int | Literal["auto"] = "auto",
+        quarantine_rows: int = 10_000,
+    ):
+        self._state_dir = state_dir
+        self._commit_ms = commit_ms
+        self._quarantine_rows = quarantine_rows
+        self._parts = AsyncExitStack()
+        self._samples_path = state_dir / "samples.db"
+        self._registry = Registry(state_dir)
+        self._epochs: dict[str, int] = {}
+        self._handlers: dict[str, tuple[int, CommandHandler]] = {}
+        self._latest: dict[str, dict[str, Latest]] = {}
+        self._feed = Feed()
+        self._writer: Writer
+        self._outlets: Database  # one reader for those who follow the log ...
+        self._people: Database  # ... and one for those who look at history, which takes longer
+
+    async def open(self) -> None:
+        """Raises ConfigError: a sentence that says what to do."""
+        try:
+            await self._open()
+        except BaseException:
+            await self._parts.aclose()
+            raise
+
+    async def open_registry_only(self) -> None:
+        """For a second process beside a running gateway: the registry's methods work, the others do not."""
+        self._parts.push_async_callback(self._registry.close)
+        await self._registry.open()
+
+    async def close(self) -> None:
+        """Commit what waits, end all iterations, close the files. Idempotent."""
+        await self._parts.aclose()
+
+    async def _open(self) -> None:
+        make_state_directory(self._state_dir)
+        lock = StateLock(self._state_dir)
+        lock.take()
+        self._parts.callback(lock.release)
+        await self.open_registry_only()
+        self._writer = Writer(
+            self._samples_path,
+            epochs=self._epochs,
+            on_commit=self._committed,
+            quarantine_rows=self._quarantine_rows,
+            window_ms=self._window_ms(),
+        )
+        self._feed.newest = await self._writer.open()
+        self._parts.push_async_callback(self._writer.close)
+        self._outlets = await self._open_reader()
+        self._people = await self._open_reader()
+        self._parts.callback(self._feed.close)
+        self._parts.push_async_callback(self._writer.finish)  # first when closing: what waits is committed, and seen
+        await self._people.run(reader.newest_values, self._note_latest)
+        log.debug("commits every %g ms, %d batches so far", self._writer.window_ms, self._feed.newest)
+
+    async def _open_reader(self) -> Database:
+        database = Database(self._samples_path, read_only=True)
+        await database.open()
+        self._parts.push_async_callback(database.close)
+        return database
+
+    def _window_ms(self) -> float:
+        """`commit_ms`, or what suits the disk: 20, on a flash card 1,000, and at least five times an fsync."""
+        if self._commit_ms != "auto":
+            return self._commit_ms
+        try:
+            fsync_ms = measure_fsync_ms(self._state_dir)
+            least = FLASH_CARD_COMMIT_MS if is_flash_card(self._state_dir) else COMMIT_MS
+        except OSError as error:
+            raise ConfigError(open_problem(self._samples_path, error)) from error
+        return min(max(least, 5 * fsync_ms), MOST_COMMIT_MS)
+
+    def stats(self) -> dict[str, Any]:
+        """Figures for the status page. `trouble` says why nothing can be committed now, and is empty otherwise."""
+        writer = self._writer
+        files = (self._samples_path, self._samples_path.with_name("samples.db-wal"))
+        return {
+            "commits": writer.commits,
+            "samples": writer.samples,
+            "bytes": sum(file.stat().st_size for file in files if file.exists()),
+            "queue": writer.queued,
+            "last_commit_ms": round(writer.last_commit_ms, 2),
+            "commit_ms": round(writer.window_ms, 1),
+            "trouble": writer.trouble,
+        }
+
+    # ---- the log ------------------------------------------------------------------------------------------------
+
+    async def claim(self, device: str, node: str) -> int:
+        epoch = await self._registry.put(f"holder/{device}", node.encode())  # its revision never goes back
+        self._epochs[device] = max(epoch, self._epochs.get(device, 0))
+        return epoch
+
+    async def committed(self, device: str, boot_ids: Sequence[str]) -> list[Committed]:
+        return await self._outlets.run(reader.committed, device, boot_ids)
+
+    async def append(self, epoch: int, batch: Batch) -> int:
+        """See `Store.append`. A batch behind one that failed fails too, until that one was appended again or the device
+        is claimed anew: it would leave a hole where nothing is lost. What follows an open gap goes to quarantine."""
+        return await self._writer.append(epoch, batch)
+
+    async def read(self, cursor: str, *, device: str | None = None, limit: int = 100) -> list[Batch]:
+        after = self._id_of(cursor)
+        batches = self._feed.after(after, device, limit)
+        if batches is None:
+            batches = await self._outlets.run(reader.read, self._writer.log_id, after, device, limit)
+        return batches
+
+    async def end(self) -> str:
+        return f"{self._writer.log_id}:{self._feed.newest}"
+
+    def live(self, devices: Sequence[str] | None = None) -> Live:
+        """See `Store.live`. The iterator's `skipped` counts the batches this reader was too slow for."""
+        return self._feed.subscribe(devices)
+
+    async def wait(self, cursor: str, timeout_s: float) -> bool:
+        return await self._feed.wait(self._id_of(cursor), timeout_s)
+
+    def _id_of(self, cursor: str) -> int:
+        """The id a cursor stands behind. Of another log, or of this one's lost future: 0, where everything begins."""
+        log_id, _, id = cursor.partition(":")
+        if log_id != self._writer.log_id or not id.isdecimal() or int(id) > self._feed.newest:
+            return 0
+        return int(id)
+
+    def _committed(self, batches: list[Batch]) -> None:
+        for batch in batches:
+            self._note_latest(batch)
+        self._feed.publish(batches)
+
+    def _note_latest(self, batch: Batch) -> None:
+        latest = self._latest.setdefault(batch.device, {})
+        seen = set()
+        for record in reversed(batch.records):
+            if type(record) is not Sample:
+                continue
+            for quantity, value in record.values.items():
+                if quantity in seen:
+                    continue
+                seen.add(quantity)
+                at_ms = batch.offset_ms + record.t_ms
+                if quantity not in latest or at_ms >= latest[quantity].at_ms:
+                    latest[quantity] = Latest(at_ms, value, batch.quality)
+
+    # ---- history (HistorySource) --------------------------------------------------------------------------------
+
+    async def scan(
+        self, device: str, from_ms: int, to_ms: int, after: Place | None
+    ) -> tuple[list[Batch], Place | None]:
+        return await self._people.run(reader.scan, device, from_ms, to_ms, after)
+
+    async def extent(self, device: str) -> tuple[int, int] | None:
+        return await self._people.run(reader.extent, device)
+
+    async def quarantined(self, device: str, limit: int) -> list[QuarantineRow]:
+        return await self._people.run(reader.quarantine, device, limit)
+
+    async def events(self, device: str, limit: int) -> list[EventRow]:
+        return await self._people.run(reader.events, device, limit)
+
+    def latest(self, device: str) -> dict[str, Latest]:
+        return dict(self._latest.get(device, {}))
+
+    def counts(self, device: str) -> Counts:
+        return self._writer.counts(device)
+
+    # ---- commands -----------------------------------------------------------------------------------------------
+
+    def serve(self, device: str, epoch: int, handler: CommandHandler) -> None:
+        if epoch >= self._handlers.get(device, (0, handler))[0]:
+            self._handlers[device] = epoch, handler
+
+    def unserve(self, device: str, epoch: int) -> None:
+        if self._handlers.get(device, (-1, None))[0] == epoch:
+            del self._handlers[device]
+
+    async def send(self, device: str, command: Command, timeout_s: float) -> Result:
+        """See `Store.send`. A holder that goes away in the middle leaves a `Result` with `unknown` too."""
+        if device not in self._handlers:
+            raise NoHolder(f"{device} is not connected")
+        handler = self._handlers[device][1]
+        work = asyncio.ensure_future(handler(command))
+        try:
+            await asyncio.wait((work,), timeout=timeout_s)
+        finally:
+            finished = work.done()
+            work.cancel()
+        if not finished:
+            return Result(command.id, Status.UNKNOWN, error_code="command.timeout", error_text="no answer in time")
+        if work.cancelled() or isinstance(work.exception(), OSError | Unavailable):
+            return Result(command.id, Status.UNKNOWN, error_code="device.gone", error_text="it left before it answered")
+        return work.result()
+
+    # ---- registry -----------------------------------------------------------------------------------------------
+
+    async def get(self, key: str) -> Entry | None:
+        return await self._registry.get(key)
+
+    async def put(self, key: str, value: bytes) -> int:
+        return await self._registry.put(key, value)
+
+    async def create(self, key: str, value: bytes) -> int:
+        return await self._registry.create(key, value)
+
+    async def cas(self, key: str, value: bytes, revision: int) -> int:
+        return await self._registry.cas(key, value, revision)
+
+    async def delete(self, key: str, revision: int | None = None) -> bool:
+        return await self._registry.delete(key, revision)
+
+    def watch(self, prefix: str) -> Watch:
+        return self._registry.watch(prefix)
+
+    async def list(self, prefix: str) -> list[Entry]:
+        return await self._registry.list(prefix)
