@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -161,17 +162,19 @@ class _Loader:
         return None if self.elsewhere or self.problems.found else settings
 
     def report(self) -> list[str]:
+        """One line per problem: first the file's, in its order."""
         placed = [(self._place(p.path), f"{dotted(p.path)}: {p.sentence}") for p in self.problems.found]
-        return [f"{place}: {text}" for place, text in placed] + self.elsewhere
+        return [f"{place}: {text}" for (_, place), text in sorted(placed)] + self.elsewhere
 
-    def _place(self, path: KeyPath) -> str:
+    def _place(self, path: KeyPath) -> tuple[int, str]:
+        """Line in the file (else a number above all lines), and the place in words."""
         if path in self.set_by:
-            return self.set_by[path]
+            return sys.maxsize, self.set_by[path]
+        line = line_of(self.text, path) or 1
         beside = [origin for known, origin in self.set_by.items() if known[:-1] == path[:-1]]
-        in_file = self.path and line_of(self.text, path)
-        if beside and (not in_file or path[:-1] not in lines(self.text)):
-            return beside[0]
-        return f"{self.path}:{in_file or 1}" if self.path else "settings"
+        if beside and path[:-1] not in lines(self.text):  # the table itself is not from the file
+            return sys.maxsize, beside[0]
+        return (line, f"{self.path}:{line}") if self.path else (line, "settings")
 
     def origins(self) -> dict[KeyPath, str]:
         """Every key that is set, and where."""
@@ -180,18 +183,17 @@ class _Loader:
 
 
 def _unknown(path: tuple[str, ...]) -> str:
-    """Why there is no key at `path`."""
-    for length in range(1, len(path)):
-        table = keys_at(Settings, path[: length - 1])
-        if table and path[length - 1] not in table:
-            return f'there is no section "{path[length - 1]}"{did_you_mean(path[length - 1], table)}'
+    """Why `path` is no key that can be set."""
+    if len(path) == 1:
+        return "must name a section and a key: section.key, or SECTION__KEY in a variable"
     if advice := _ADVICE.get(path[-1]):
         return f"unknown key; {advice}"
-    if keys := keys_at(Settings, path[:-1]) if len(path) > 1 else []:
-        if path[-1] in keys or path[:-1] == ("mqtt",):
-            return "names a section, not a key"
-        return f'there is no key "{path[-1]}"{did_you_mean(path[-1], keys)}'
-    return "must name a section and a key: section.key, or SECTION__KEY in a variable"
+    for length, part in enumerate(path):
+        keys = keys_at(Settings, path[:length])
+        if keys and part not in keys:
+            kind = "key" if length else "section"
+            return f'there is no {kind} "{part}"{did_you_mean(part, keys)}'
+    return "names a section, not a key" if model_at(Settings, path) else "there is no key in this place"
 
 
 def _typed(text: str, annotation: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What can be set: one class per table of the file, one field per key, each with its bounds and a description. Pure.
+"""What can be set: one class per table of the file, one field per key, each with its bounds and a description.
 
 Schema, example file and `config show` are all made from these.
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -72,8 +71,8 @@ def _wrapped(text: str) -> str:
     return "".join(f"# {line}\n" for line in textwrap.wrap(text, _WIDTH))
 
 
-def toml_value(value: str | bool | int | float | Path | tuple[str, ...]) -> str:
-    """`value` as TOML writes it."""
+def toml_value(value: object) -> str:
+    """`value` as TOML writes it; what is neither number, boolean nor list is written as text."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
