@@ -1,0 +1,322 @@
+"""REST with OpenAPI, as FEED.md says: what is asked, found and answered. Login and origin are the guard's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
+from starlette.exceptions import HTTPException
+
+from gateway import __version__
+from gateway.clock import Clock
+from gateway.command.dispatch import Dispatcher
+from gateway.dashboard import shapes
+from gateway.dashboard.auth import Caller, Sessions
+from gateway.dashboard.feed import Feed
+from gateway.dashboard.view import View
+from gateway.errors import StoreError
+from gateway.profile import CommandSpec
+from gateway.store.devices import DeviceInfo
+from gateway.store.history import History
+
+HOUR_MS = 3_600_000
+LATEST_MS = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly."""
+
+
+class Refusal(Exception):
+    """Ends a request with `Failure`."""
+
+    def __init__(self, status: int, code: str, text: str) -> None:
+        super().__init__(text)
+        self.status, self.code = status, code
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes work with."""
+
+    view: View
+    history: History
+    dispatcher: Dispatcher
+    feed: Feed
+    sessions: Sessions
+    clock: Clock
+    gateway_id: str
+    cookie: str
+    """Name of the session cookie."""
+    new_link: Callable[[], str]
+    extra_status: Callable[[], dict[str, Any]]
+    started_ms: int
+    started_monotonic_ms: int
+
+
+class CommandRequest(BaseModel):
+    """A command for a device. The answer comes when the device has answered, or at the timeout."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=64)
+    args: dict[str, StrictBool | StrictInt | StrictFloat | Annotated[str, Field(max_length=200)] | None] = Field(
+        default={}, max_length=16
+    )
+    timeout_s: float = Field(default=10, ge=1, le=60, allow_inf_nan=False)
+
+
+async def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+PartsHere = Annotated[Parts, Depends(_parts)]
+CallerHere = Annotated[Caller, Depends(_caller)]
+
+
+async def _known(device: str, parts: PartsHere) -> DeviceInfo:
+    if info := await parts.view.find(device):
+        return info
+    raise Refusal(404, "device.unknown", f"There is no device '{device[:40]}'.")
+
+
+Known = Annotated[DeviceInfo, Depends(_known)]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Time = Annotated[int | None, Query(ge=0, le=LATEST_MS, description="Unix milliseconds")]
+
+
+def _fails(**statuses: str) -> dict[int | str, dict[str, Any]]:
+    """The failures a route can answer with, for OpenAPI: `_404="unknown device"`."""
+    always = {"_401": "No login.", "_503": "The store cannot answer now."}
+    return {
+        int(status[1:]): {"model": shapes.Failure, "description": text} for status, text in (always | statuses).items()
+    }
+
+
+ON_DEVICE = _fails(_404="There is no such device.", _422="A parameter is wrong.")
+
+api = APIRouter()
+
+
+@api.get("/api/devices", response_model=shapes.DeviceList, responses=_fails(), tags=["devices"])
+async def devices(parts: PartsHere) -> Response:
+    """Every device, by id."""
+    return encoded(shapes.DeviceList([await parts.view.device(info) for info in await parts.view.infos()]))
+
+
+@api.get("/api/devices/{device}", response_model=shapes.Device, responses=ON_DEVICE, tags=["devices"])
+async def device(info: Known, parts: PartsHere) -> Response:
+    """One device."""
+    return encoded(await parts.view.device(info))
+
+
+@api.get("/api/devices/{device}/samples", response_model=shapes.Samples, responses=ON_DEVICE, tags=["devices"])
+async def samples(
+    info: Known,
+    parts: PartsHere,
+    from_ms: Time = None,
+    to_ms: Time = None,
+    quantity: Annotated[list[str] | None, Query(max_length=100)] = None,
+    max_points: Annotated[int, Query(ge=10, le=20_000)] = 2000,
+) -> Response:
+    """Readings over time, thinned to `max_points` per quantity so that every dip and peak stays."""
+    end_ms = parts.clock.wall_ms() if to_ms is None else to_ms
+    start_ms = max(0, end_ms - HOUR_MS) if from_ms is None else from_ms
+    if start_ms > end_ms:
+        raise Refusal(422, "request.invalid", "from_ms: must not be after to_ms")
+    rows = await parts.history.samples(info.id, quantity, start_ms, end_ms, max_points)
+    series = {name: shapes.Series(columns["at_ms"], columns["value"]) for name, columns in rows.items()}
+    return encoded(shapes.Samples(info.id, start_ms, end_ms, series))
+
+
+@api.get("/api/devices/{device}/quarantine", response_model=shapes.Quarantine, responses=ON_DEVICE, tags=["devices"])
+async def quarantine(info: Known, parts: PartsHere, limit: Limit = 100) -> Response:
+    """What validation refused, newest first."""
+    rows = [
+        shapes.QuarantineRow(row.at_ms, row.boot_id, row.seq, row.quantity or None, row.value, row.code, row.reason)
+        for row in await parts.history.quarantine(info.id, limit)
+    ]
+    return encoded(shapes.Quarantine(info.id, rows))
+
+
+@api.get("/api/devices/{device}/events", response_model=shapes.Events, responses=ON_DEVICE, tags=["devices"])
+async def events(info: Known, parts: PartsHere, limit: Limit = 100) -> Response:
+    """What happened on the device, newest first."""
+    rows = [
+        shapes.EventRow(row.at_ms, row.boot_id, row.seq, row.code, row.sensor, row.data)
+        for row in await parts.history.events(info.id, limit)
+    ]
+    return encoded(shapes.Events(info.id, rows))
+
+
+@api.post(
+    "/api/devices/{device}/commands",
+    response_model=shapes.CommandResult,
+    responses=_fails(
+        _400="This device has no such command, or not with these arguments.",
+        _403="Asked by a page that is not the gateway's.",
+        _404="There is no such device.",
+        _409="The device is not connected.",
+        _422="The body is wrong.",
+    ),
+    tags=["devices"],
+)
+async def command(info: Known, parts: PartsHere, request: CommandRequest) -> Response:
+    """Send a command and wait for its one result. 200 whatever the device said."""
+    profile = await parts.view.profile(info)
+    known = {spec.name: spec for spec in profile.commands} if profile else {}
+    if request.name not in known:
+        raise Refusal(400, "command.unknown", f"{info.id} has no command '{request.name}'.")
+    if problem := _args_problem(known[request.name], request.args):
+        raise Refusal(400, "command.args", problem)
+    result = await parts.dispatcher.send(info.id, request.name, request.args, timeout_s=request.timeout_s)
+    if result.error_code == "device.offline":
+        raise Refusal(409, "device.offline", f"{info.id} is not connected.")
+    error = shapes.Problem(result.error_code, result.error_text) if result.error_code else None
+    return encoded(shapes.CommandResult(result.id, request.name, result.status, result.data, error))
+
+
+def _args_problem(spec: CommandSpec, args: dict[str, Any]) -> str:
+    """Why `args` cannot be sent with the command, empty where they can."""
+    known = {arg.name: arg for arg in spec.args}
+    for name, value in args.items():
+        arg = known.get(name)
+        if arg is None:
+            return f"{spec.name} takes no '{name}'."
+        if isinstance(value, bool) or not isinstance(value, int) or not arg.low <= value <= arg.high:
+            return f"{name} must be a whole number from {arg.low} to {arg.high}."
+    return ""
+
+
+@api.get("/api/status", response_model=shapes.GatewayStatus, responses=_fails(), tags=["gateway"])
+async def status(parts: PartsHere) -> Response:
+    """Who is connected, and how the parts of the gateway do."""
+    extra = parts.extra_status()
+    own = shapes.GatewayStatus(
+        gateway=parts.gateway_id,
+        version=__version__,
+        started_ms=parts.started_ms,
+        uptime_s=(parts.clock.monotonic_ms() - parts.started_monotonic_ms) / 1000,
+        time_ms=parts.clock.wall_ms(),
+        browsers=parts.feed.browsers,
+        store={},
+        connections=parts.view.connections(),
+    )
+    return encoded(asdict(own) | extra)
+
+
+@api.get("/api/session", response_model=shapes.Session, responses=_fails(), tags=["login"])
+async def session(caller: CallerHere) -> Response:
+    """Who is asking."""
+    return encoded(shapes.Session(caller.who, caller.expires_ms))
+
+
+FORBIDDEN = _fails(_403="Not with this login, or asked by a page that is not the gateway's.")
+
+
+@api.post("/api/logout", status_code=204, responses=FORBIDDEN, tags=["login"])
+async def logout(caller: CallerHere, parts: PartsHere) -> Response:
+    """End this browser's session."""
+    if caller.session:
+        await parts.sessions.end(caller.session)
+    answer = Response(status_code=204)
+    answer.delete_cookie(parts.cookie, httponly=True, samesite="strict")
+    return answer
+
+
+@api.post("/api/link", response_model=shapes.Link, responses=FORBIDDEN, tags=["login"])
+async def link(caller: CallerHere, parts: PartsHere) -> Response:
+    """A new one-time link to the page. For the gateway's own command line."""
+    if caller.who != "cli":
+        raise Refusal(403, "login.scope", "Only the command line can make a link: run `mpy-gateway link`.")
+    return encoded(shapes.Link(parts.new_link()))
+
+
+@api.get("/healthz", response_model=shapes.Health, tags=["gateway"])
+async def health() -> Response:
+    """Without login: the process answers."""
+    return encoded(shapes.Health("ok"))
+
+
+def encoded(shape: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """`shape` as JSON, by msgspec; the types of `shapes` are what OpenAPI promises."""
+    return Response(msgspec.json.encode(shape), status, headers, media_type="application/json")
+
+
+def failure(status: int, code: str, text: str, headers: dict[str, str] | None = None) -> Response:
+    return encoded(shapes.Failure(shapes.Problem(code, text)), status, headers)
+
+
+def build(parts: Parts) -> FastAPI:
+    """The application with all REST routes. Its own documentation pages are off: they load scripts from elsewhere."""
+    app = FastAPI(
+        title="mpy-gateway",
+        version=__version__,
+        description="REST of the people's door. The live feed is described in gateway/dashboard/FEED.md.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.parts = parts
+    app.include_router(api)
+    app.add_exception_handler(Refusal, _on_refusal)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(StoreError, _on_store)
+    app.add_exception_handler(Exception, _on_fault)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    return app
+
+
+async def _on_refusal(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)  # noqa: S101 - what the handler is registered for
+    return failure(error.status, error.code, str(error))
+
+
+async def _on_http(_: Request, error: Exception) -> Response:
+    """Starlette's own: no such path, no such method, a body that cannot be read."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - what the handler is registered for
+    codes = {
+        404: ("request.path", "There is nothing here."),
+        405: ("request.method", "This cannot be asked in this way."),
+    }
+    code, text = codes.get(error.status_code, ("request.invalid", str(error.detail)))
+    return failure(error.status_code, code, text, dict(error.headers or {}))
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - what the handler is registered for
+    problems = (f"{'.'.join(str(part) for part in e['loc'][1:]) or e['loc'][0]}: {e['msg']}" for e in error.errors())
+    return failure(422, "request.invalid", "; ".join(problems)[:500])
+
+
+async def _on_store(_: Request, error: Exception) -> Response:
+    return failure(503, "store.unavailable", str(error))
+
+
+async def _on_fault(_: Request, error: Exception) -> Response:
+    """Uvicorn logs it; the caller learns no details."""
+    return failure(500, "gateway.fault", "A fault of the gateway; its log says more.")
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schema["components"]["securitySchemes"] = {
+            "session": {"type": "apiKey", "in": "cookie", "name": app.state.parts.cookie},
+            "token": {"type": "http", "scheme": "bearer"},
+        }
+        schema["security"] = [{"session": []}, {"token": []}]
+        schema["paths"]["/healthz"]["get"]["security"] = []
+        app.openapi_schema = schema
+    return app.openapi_schema

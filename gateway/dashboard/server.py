@@ -1,0 +1,260 @@
+"""The people's door, shell: uvicorn on our own loop; the guard, then REST, the page and the live feed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from gateway.clock import Clock
+from gateway.command.dispatch import Dispatcher
+from gateway.config import PeopleConfig, is_loopback
+from gateway.dashboard import api, pages
+from gateway.dashboard.auth import Links, Sessions, new_token
+from gateway.dashboard.feed import QUEUE_BYTES, Feed
+from gateway.dashboard.guard import Guard
+from gateway.dashboard.live import Live
+from gateway.dashboard.view import View
+from gateway.errors import ConfigError
+from gateway.presence import Presence
+from gateway.store.devices import Devices
+from gateway.store.history import History
+from gateway.store.port import Store
+
+log = logging.getLogger("people")
+
+TOKEN_FILE = "cli.token"  # noqa: S105 - the name of a file
+"""In the state directory while the gateway runs: what our own command line proves itself with."""
+LINGER_S = 3.0
+"""How long a browser may take to read its close frame before the connection is cut."""
+STOP_S = 2
+LISTEN_BACKLOG = 128
+HEARD_BYTES = 4096
+"""Most that a browser may send on the feed, where nothing is expected from it."""
+
+
+class PeopleServer:
+    """Page, REST and live feed. `start` raises `ConfigError` where its port cannot be had."""
+
+    def __init__(
+        self,
+        config: PeopleConfig,
+        store: Store,
+        history: History,
+        devices: Devices,
+        presence: Presence,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        *,
+        gateway_id: str,
+        state: Path,
+        extra_status: Callable[[], dict[str, Any]] = dict,
+        feed_queue_bytes: int = QUEUE_BYTES,
+    ) -> None:
+        self._config = config
+        self._state = state
+        self.cli_token = new_token()
+        self._links = Links()
+        self._sessions = Sessions(store, clock.wall_ms)
+        live = Live()
+        view = View(devices, history, presence, live)
+        self._feed = Feed(store, view, live, presence, clock, gateway_id=gateway_id, queue_bytes=feed_queue_bytes)
+        self._cookie = (
+            f"mpy-gateway-{re.sub('[^A-Za-z0-9-]', '-', gateway_id)}"  # cookies know no port: one per gateway
+        )
+        self._parts = api.Parts(
+            view=view,
+            history=history,
+            dispatcher=dispatcher,
+            feed=self._feed,
+            sessions=self._sessions,
+            clock=clock,
+            gateway_id=gateway_id,
+            cookie=self._cookie,
+            new_link=self.one_time_link,
+            extra_status=extra_status,
+            started_ms=clock.wall_ms(),
+            started_monotonic_ms=clock.monotonic_ms(),
+        )
+        self.port = config.port
+
+    @property
+    def url(self) -> str:
+        host = self._config.host
+        if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+            host = next(iter(self._config.allowed_hosts), "127.0.0.1")
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def one_time_link(self) -> str:
+        """A new link that lets one browser in, once."""
+        return f"{self.url}/login?link={self._links.make()}"
+
+    async def start(self) -> None:
+        listener = listen(self._config.host, self._config.port)
+        self.port = listener.getsockname()[1]
+        async with contextlib.AsyncExitStack() as undo:
+            undo.callback(listener.close)
+            await self._sessions.open()
+            await self._feed.start()
+            undo.push_async_callback(self._feed.stop)
+            write_private(self._state / TOKEN_FILE, self.cli_token)
+            self._server = _Server(self._uvicorn_config())
+            self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+            await self._server.listening.wait()
+            undo.pop_all()
+        log.info("page and API on %s", self.url)
+
+    async def stop(self) -> None:
+        """Send everybody away, in at most `STOP_S` and a little. Idempotent."""
+        await self._feed.stop()
+        self._server.should_exit = True
+        await self._serving
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()  # it reads nothing, so it would never close
+        (self._state / TOKEN_FILE).unlink(missing_ok=True)
+
+    def _uvicorn_config(self) -> uvicorn.Config:
+        app = api.build(self._parts)
+        page = pages.Page()
+        if page.index is None:
+            log.warning("the page was not built: `pip install -e .` in the checkout builds it; the API works without")
+        app.router.routes += pages.routes(page, self._sessions, self._links, cookie=self._cookie, secure=False)
+        app.router.routes.append(WebSocketRoute("/api/live", self._live))
+        guard = Guard(
+            app,
+            self._sessions,
+            cli_token=self.cli_token,
+            cookie=self._cookie,
+            allowed_hosts=our_names(self._config),
+        )
+        return uvicorn.Config(
+            guard,
+            http="h11",
+            ws=_FeedProtocol,
+            ws_max_size=HEARD_BYTES,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="error",  # what strangers send is no news; faults of ours are
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_S,
+        )
+
+    async def _live(self, websocket: WebSocket) -> None:
+        caller = websocket.state.caller
+        await websocket.accept()
+        await self._feed.serve(_Socket(websocket), lambda: self._sessions.still(caller))
+
+
+class _Server(uvicorn.Server):
+    """Runs as a task of ours: signals are the program's business."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _FeedProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, which can also close a connection whose peer reads nothing."""
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        if not self.handshake_complete:  # else it was refused, and there is no scope
+            self.scope["state"]["protocol"] = self
+
+    def close_now(self, code: int, reason: str) -> None:
+        """Write the close frame behind whatever still waits, and cut the connection if it is not read soon."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        self.stop_keepalive()
+        self.conn.send_close(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = self.loop.call_later(LINGER_S, self.transport.abort)
+
+
+class _Socket:
+    """A browser's WebSocket as the feed wants it."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def send(self, text: str) -> bool:
+        try:
+            await self._websocket.send_text(text)
+        except WebSocketDisconnect:
+            return False
+        return True
+
+    async def closed(self) -> None:
+        while (await self._websocket.receive())["type"] != "websocket.disconnect":
+            pass  # nothing is expected from a browser, and nothing of it is kept
+
+    def close(self, code: int, reason: str) -> None:
+        protocol: _FeedProtocol = self._websocket.state.protocol
+        protocol.close_now(code, reason)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises `ConfigError` that says what to do."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"people.host: {host} is no address of this machine: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(LISTEN_BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"port {port} on {host} is in use: end what uses it, or choose another for the page with people.port"
+            ) from error
+        raise ConfigError(f"cannot listen on {host}:{port} (people.host, people.port): {error.strerror}") from error
+    return listener
+
+
+def our_names(config: PeopleConfig) -> set[str]:
+    """Names under which a browser may ask for the page. Beyond loopback also what this machine calls itself."""
+    names = {"localhost", "127.0.0.1", "::1", *(name.lower() for name in config.allowed_hosts)}
+    if not is_loopback(config.host):
+        hostname = socket.gethostname().lower()
+        names |= {config.host.lower(), hostname, f"{hostname}.local"}
+    return names
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` atomically by a file that only its owner can read, from its first moment on."""
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    scratch.replace(path)

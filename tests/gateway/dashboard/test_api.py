@@ -1,0 +1,420 @@
+"""REST at a real door: what FEED.md promises, and what OpenAPI says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from gateway.dashboard import pages, shapes
+from gateway.dashboard.guard import BODY_BYTES
+from gateway.errors import ConfigError
+from gateway.model import Event, Gap, Refusal, Sample
+from tests.aio import run
+
+from .fakes import BOOT_ID, T0_MS, Door, FakeConnection, batch, climate_profile, open_door, sample
+
+FEED_MD = Path(shapes.__file__).with_name("FEED.md")
+COMMANDS = "/api/devices/greenhouse/commands"
+
+
+def test_a_device_has_everything_its_page_shows(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            door.store.commit(batch(sample(0, temperature=20.0), Gap(1, 50, 50, None, "full"), sample(51)))
+            offline = (await door.ask("/api/devices/greenhouse", headers=door.bearer)).json
+            assert (offline["online"], offline["since_ms"], offline["connection"]) == (False, None, None)
+            door.presence.connected(FakeConnection("greenhouse", rate=1.104, rtt_ms=4.2))
+            device = (await door.ask("/api/devices/greenhouse", headers=door.bearer)).json
+            assert (await door.ask("/api/devices", headers=door.bearer)).json == {"devices": [device]}
+        assert (device["online"], device["since_ms"], device["last_seen_ms"]) == (True, T0_MS, T0_MS + 500)
+        assert device["connection"]["rate"] == 1.1
+        assert device["counts"] == {"samples": 2, "events": 0, "gaps": 1, "lost": 50, "quarantined": 0}
+        assert device["newest_at_ms"] == T0_MS + 51_000
+        assert device["latest"]["temperature"]["value"] == 20.51
+        assert [sensor["name"] for sensor in device["sensors"]] == ["climate", "vitals"]
+        assert device["sensors"][0]["quantities"][0] == {
+            "name": "temperature",
+            "title": "Temperature",
+            "unit": "°C",
+            "decimals": 2,
+            "low": -40.0,
+            "high": 85.0,
+            "labels": {},
+            "sensor": "climate",
+            "chip": "bme280",
+        }
+        assert [command["name"] for command in device["commands"]] == ["ping", "identify", "restart"]
+
+    run(main())
+
+
+def test_samples_by_time_and_quantity(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            door.store.commit(batch(*(sample(i, temperature=float(i), humidity=50.0) for i in range(60))))
+            path = (
+                f"/api/devices/greenhouse/samples?quantity=temperature&from_ms={T0_MS + 10_000}&to_ms={T0_MS + 12_000}"
+            )
+            answer = await door.ask(path, headers=door.bearer)
+            assert answer.json == {
+                "device": "greenhouse",
+                "from_ms": T0_MS + 10_000,
+                "to_ms": T0_MS + 12_000,
+                "series": {
+                    "temperature": {
+                        "at_ms": [T0_MS + 10_000, T0_MS + 11_000, T0_MS + 12_000],
+                        "value": [10.0, 11.0, 12.0],
+                    }
+                },
+            }
+            last_hour = (await door.ask("/api/devices/greenhouse/samples", headers=door.bearer)).json
+            assert last_hour["to_ms"] - last_hour["from_ms"] == 3_600_000
+            assert len(last_hour["series"]["humidity"]["value"]) == 60
+
+    run(main())
+
+
+def test_quarantine_and_events_newest_first(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            refusal = Refusal("temperature", "140.2", "value.range", "outside -40..85 °C")
+            door.store.commit(
+                batch(Event(0, 0, "boot", None, {"reset_cause": 1}), Sample(1, 1000, {}, (refusal,)), sample(2)),
+                batch(Event(3, 3000, "sensor.failed", "climate", {"errno": 19})),
+            )
+            quarantine = (await door.ask("/api/devices/greenhouse/quarantine", headers=door.bearer)).json
+            assert quarantine["rows"] == [
+                {
+                    "at_ms": T0_MS + 1000,
+                    "boot_id": BOOT_ID,
+                    "seq": 1,
+                    "quantity": "temperature",
+                    "value": "140.2",
+                    "code": "value.range",
+                    "reason": "outside -40..85 °C",
+                }
+            ]
+            events = (await door.ask("/api/devices/greenhouse/events?limit=1", headers=door.bearer)).json
+            assert [row["code"] for row in events["rows"]] == ["sensor.failed"]
+
+    run(main())
+
+
+def test_a_command_waits_for_its_result(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            door.presence.connected(FakeConnection("greenhouse"))
+            headers = await door.log_in() | {"Origin": door.server.url}
+            body = {"name": "identify", "args": {"seconds": 5}}
+            done = await door.ask(COMMANDS, method="POST", headers=headers, body=body)
+            assert (done.status, done.json) == (
+                200,
+                {"id": "c3", "name": "identify", "status": "done", "data": {"uptime_ms": 81234}, "error": None},
+            )
+            assert door.dispatcher.sent == [("greenhouse", "identify", {"seconds": 5})]
+            failed = await door.ask(COMMANDS, method="POST", headers=headers, body={"name": "restart"})
+            assert (failed.status, failed.json["status"]) == (200, "failed")
+            assert failed.json["error"] == {"code": "busy", "text": "not now"}
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"name": "ping"}, 409, "device.offline"),
+        ({"name": "dance"}, 400, "command.unknown"),
+        ({"name": "identify", "args": {"minutes": 5}}, 400, "command.args"),
+        ({"name": "identify", "args": {"seconds": 61}}, 400, "command.args"),
+        ({"name": "identify", "args": {"seconds": True}}, 400, "command.args"),
+        ({"name": "identify", "args": {"seconds": "5"}}, 400, "command.args"),
+        ({"name": "ping", "args": {"a": [1]}}, 422, "request.invalid"),
+        ({"name": "ping", "args": {"a": "x" * 201}}, 422, "request.invalid"),
+        ({"name": "ping", "timeout_s": 61}, 422, "request.invalid"),
+        ({"name": "ping", "timeout": 5}, 422, "request.invalid"),
+        ({}, 422, "request.invalid"),
+        ([], 422, "request.invalid"),
+        (b"{", 422, "request.invalid"),
+        (b"\xff", 400, "request.invalid"),
+        (b"[" * 30_000, 400, "request.invalid"),
+        (b"x" * (BODY_BYTES + 1), 413, "request.size"),
+    ],
+)
+def test_a_command_that_cannot_be_sent_is_refused_with_a_code(
+    tmp_path: Path, body: Any, status: int, code: str
+) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            answer = await door.ask(COMMANDS, method="POST", headers=door.bearer, body=body)
+            assert (answer.status, answer.json["error"]["code"]) == (status, code), answer.body
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/api/devices/greenhous", 404, "device.unknown"),
+        ("GET", "/api/devices/..%2f..%2fetc/samples", 404, "request.path"),
+        ("POST", "/api/devices/greenhous/commands", 404, "device.unknown"),
+        ("GET", "/api/nothing", 404, "request.path"),
+        ("GET", "/nothing", 404, "request.path"),
+        ("DELETE", "/api/devices", 405, "request.method"),
+        ("POST", "/", 405, "request.method"),
+        ("GET", COMMANDS, 405, "request.method"),
+        ("GET", "/api/devices/greenhouse/samples?max_points=1", 422, "request.invalid"),
+        ("GET", "/api/devices/greenhouse/samples?from_ms=x", 422, "request.invalid"),
+        ("GET", "/api/devices/greenhouse/samples?from_ms=2&to_ms=1", 422, "request.invalid"),
+        ("GET", f"/api/devices/greenhouse/samples?to_ms={2**63}", 422, "request.invalid"),
+        ("GET", "/api/devices/greenhouse/events?limit=0", 422, "request.invalid"),
+    ],
+)
+def test_a_wrong_request_is_answered_with_a_code(
+    tmp_path: Path, method: str, path: str, status: int, code: str
+) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            body = {"name": "ping"} if method == "POST" else None
+            answer = await door.ask(path, method=method, headers=door.bearer, body=body)
+            assert (answer.status, answer.json["error"]["code"]) == (status, code), answer.body
+            assert status != 405 or answer.headers["allow"]
+
+    run(main())
+
+
+def test_a_body_that_hides_its_length_is_cut_off(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            reader, writer = await asyncio.open_connection("127.0.0.1", door.server.port)
+            writer.write(
+                f"POST {COMMANDS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {door.server.cli_token}\r\n"
+                "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+            )
+            for _ in range(BODY_BYTES // 4096 + 2):
+                writer.write(b"1000\r\n" + b"[" * 4096 + b"\r\n")
+            answer = await reader.read(100)
+            assert answer.startswith(b"HTTP/1.1 4"), answer
+            writer.close()
+
+    run(main())
+
+
+def test_status_has_the_table_of_connections_and_what_the_parts_add(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            door.presence.connected(FakeConnection("greenhouse", errors={"value.range": 3}))
+            async with door.feed() as feed:
+                await feed.recv()
+                status = (await door.ask("/api/status", headers=door.bearer)).json
+            assert (status["gateway"], status["browsers"]) == ("gw-test", 1)
+            assert status["brokers"] == {"embedded": {"connected": True}}
+            assert status["store"] == {"commits": 3}
+            row = status["connections"][0]
+            assert (row["device"], row["address"], row["errors"]) == (
+                "greenhouse",
+                "192.168.1.17:51234",
+                {"value.range": 3},
+            )
+
+    run(main())
+
+
+def test_answers_are_what_openapi_says(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            door.presence.connected(FakeConnection("greenhouse"))
+            door.store.commit(batch(Event(0, 0, "boot"), sample(1)))
+            openapi = (await door.ask("/api/openapi.json", headers=door.bearer)).json
+            for path, shape in (
+                ("/api/devices", shapes.DeviceList),
+                ("/api/devices/{device}", shapes.Device),
+                ("/api/devices/{device}/samples", shapes.Samples),
+                ("/api/devices/{device}/quarantine", shapes.Quarantine),
+                ("/api/devices/{device}/events", shapes.Events),
+                ("/api/status", shapes.GatewayStatus),
+                ("/api/session", shapes.Session),
+                ("/healthz", shapes.Health),
+            ):
+                content = openapi["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
+                assert content["schema"]["$ref"].endswith(f"/{shape.__name__}")
+                answer = await door.ask(path.replace("{device}", "greenhouse"), headers=door.bearer)
+                assert answer.status == 200
+                TypeAdapter(shape).validate_json(answer.body)
+                if path != "/api/status":  # which may hold more
+                    assert set(answer.json) == set(openapi["components"]["schemas"][shape.__name__]["properties"])
+            for path, methods in openapi["paths"].items():
+                for operation in methods.values():
+                    for status, response in operation["responses"].items():
+                        if status[0] == "4":
+                            schema = response["content"]["application/json"]["schema"]
+                            assert schema["$ref"].endswith("/Failure"), (path, status)
+
+    run(main())
+
+
+def test_the_examples_of_feed_md_are_of_the_shapes_they_show() -> None:
+    """Whoever builds on the page's examples builds on the truth."""
+    text = FEED_MD.read_text("utf-8")
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.S) if "…" not in block]
+    device = next(block for block in blocks if "sensors" in block)
+    TypeAdapter(shapes.Device).validate_python(device)
+    assert set(device) == set(shapes.Device.__dataclass_fields__)
+    assert set(device["connection"]) == set(shapes.Connection.__dataclass_fields__)
+    TypeAdapter(shapes.Samples).validate_python(next(block for block in blocks if "series" in block))
+    quarantine, events = (block for block in blocks if "rows" in block)
+    TypeAdapter(shapes.Quarantine).validate_python(quarantine)
+    TypeAdapter(shapes.Events).validate_python(events)
+
+
+def test_the_store_that_cannot_answer_is_told_as_such(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+
+            async def counts(device: str) -> Any:
+                from gateway.errors import Unavailable
+
+                raise Unavailable("the disk is full")
+
+            door.history.counts = counts  # type: ignore[method-assign]
+            answer = await door.ask("/api/devices", headers=door.bearer)
+            assert (answer.status, answer.json["error"]["code"]) == (503, "store.unavailable")
+
+    run(main())
+
+
+def test_a_device_whose_profile_is_lost_is_still_shown(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            door.devices.profiles.clear()
+            device = (await door.ask("/api/devices/greenhouse", headers=door.bearer)).json
+            assert (device["title"], device["sensors"], device["commands"]) == ("climate-node", [], [])
+
+    run(main())
+
+
+def built_page(directory: Path) -> Path:
+    assets = directory / "assets"
+    assets.mkdir(parents=True)
+    (directory / "index.html").write_text('<!doctype html><script src="/assets/app-5f3a.js"></script>')
+    (assets / "app-5f3a.js").write_text("console.log('page');" * 100)
+    (assets / "icon-1a2b.png").write_bytes(b"\x89PNG")
+    (directory / "secret.txt").write_text("not an asset")
+    return directory
+
+
+def test_the_page_is_fresh_and_its_assets_are_kept_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "STATIC_DIR", built_page(tmp_path / "static"))
+
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            cookie = await door.log_in()
+            page = await door.ask("/", headers=cookie)
+            assert (page.status, page.headers["cache-control"]) == (200, "no-cache")
+            assert b"/assets/app-5f3a.js" in page.body
+            script = await door.ask("/assets/app-5f3a.js")
+            assert script.headers["cache-control"] == "public, max-age=31536000, immutable"
+            assert script.headers["content-type"].startswith("text/javascript")
+            zipped = await door.ask("/assets/app-5f3a.js", headers={"Accept-Encoding": "gzip, br"})
+            assert zipped.headers["content-encoding"] == "gzip"
+            assert gzip.decompress(zipped.body) == script.body
+            assert (await door.ask("/assets/icon-1a2b.png")).headers["content-type"] == "image/png"
+            for path in (
+                "/assets/nothing.js",
+                "/assets/../secret.txt",
+                "/assets/..%2fsecret.txt",
+                "/assets/%2e%2e/secret.txt",
+                "/secret.txt",
+                "/assets/",
+            ):
+                assert (await door.ask(path)).status == 404, path
+
+    run(main())
+
+
+def test_a_page_that_was_not_built_says_so_and_the_api_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "STATIC_DIR", tmp_path / "nowhere")
+
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            page = await door.ask("/", headers=await door.log_in())
+            assert page.status == 503
+            assert b"pip install -e ." in page.body
+            assert (await door.ask("/api/devices", headers=door.bearer)).status == 200
+
+    run(main())
+
+
+def test_every_answer_carries_the_security_headers(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            for path, headers in (
+                ("/", {}),
+                ("/api/devices", door.bearer),
+                ("/api/devices", {}),
+                ("/nothing", {}),
+                ("/healthz", {"Host": "evil.example"}),
+            ):
+                answer = await door.ask(path, headers=headers)
+                policy = answer.headers["content-security-policy"]
+                assert "default-src 'self'" in policy
+                assert "frame-ancestors 'none'" in policy
+                assert "unsafe" not in policy
+                assert answer.headers["x-content-type-options"] == "nosniff"
+                assert answer.headers["referrer-policy"] == "no-referrer"
+                assert answer.headers["cache-control"] == "no-store"
+                assert "server" not in answer.headers
+
+    run(main())
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            door = Door(tmp_path, port=taken.getsockname()[1])
+            with pytest.raises(ConfigError, match=r"port \d+ on 127.0.0.1 is in use: .*people\.port"):
+                await door.server.start()
+            assert not (tmp_path / "cli.token").exists()
+
+    run(main())
+
+
+def test_an_address_that_is_not_ours_is_one_sentence(tmp_path: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1"):
+            await Door(tmp_path, host="192.0.2.1").server.start()
+
+    run(main())
+
+
+def test_the_door_closes_within_its_time_while_a_request_is_under_way(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            door.presence.connected(FakeConnection("greenhouse"))
+            begun = asyncio.Event()
+
+            async def never(device: str, name: str, args: dict[str, Any], timeout_s: float) -> Any:
+                begun.set()
+                await asyncio.Event().wait()
+
+            door.dispatcher.send = never  # type: ignore[assignment]
+            headers = door.bearer
+            asking = asyncio.create_task(door.ask(COMMANDS, method="POST", headers=headers, body={"name": "ping"}))
+            await begun.wait()
+            started = asyncio.get_running_loop().time()
+            await door.server.stop()
+            assert asyncio.get_running_loop().time() - started < 3
+            await asyncio.gather(asking, return_exceptions=True)
+
+    run(main())
+
+
+def test_the_profile_in_use_here_is_the_real_one() -> None:
+    assert "temperature" in climate_profile().quantities

@@ -1,0 +1,260 @@
+"""Links, sessions and tokens; and at a real door, who is let in and who is not."""
+
+from __future__ import annotations
+
+import json
+from http.cookies import SimpleCookie
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from gateway.dashboard.auth import LINKS, SESSION_KEY, SESSION_MS, SESSIONS, Links, Sessions, StoredSession, digest
+from gateway.dashboard.guard import cookie_value, host_name
+from tests.aio import run
+
+from .fakes import T0_MS, FakeStore, close_code, messages, open_door
+
+
+def test_a_link_is_good_for_one_use() -> None:
+    links = Links()
+    token = links.make()
+    assert links.redeem(token)
+    assert not links.redeem(token)
+    assert not links.redeem("")
+
+
+def test_the_oldest_unused_link_makes_room() -> None:
+    links = Links()
+    tokens = [links.make() for _ in range(LINKS + 1)]
+    assert not links.redeem(tokens[0])
+    assert all(links.redeem(token) for token in tokens[1:])
+
+
+def test_sessions_are_kept_as_hashes_and_end_in_time() -> None:
+    async def main() -> None:
+        now_ms = T0_MS
+        store = FakeStore()
+        sessions = Sessions(store, lambda: now_ms)  # type: ignore[arg-type]  # as much of a store as sessions use
+        token = await sessions.create()
+        assert list(store.values) == [SESSION_KEY + digest(token)]
+        assert token.encode() not in b"".join(store.values.values())
+        caller = sessions.caller(token)
+        assert caller is not None
+        assert caller.expires_ms == T0_MS + SESSION_MS
+        assert sessions.caller(digest(token)) is None, "a stolen registry opens nothing"
+        now_ms += SESSION_MS
+        assert sessions.caller(token) is None
+        assert not sessions.still(caller)
+
+    run(main())
+
+
+def test_sessions_outlast_the_process_and_ended_ones_are_deleted() -> None:
+    async def main() -> None:
+        store = FakeStore()
+        token = await Sessions(store, lambda: T0_MS).create()  # type: ignore[arg-type]
+        store.values[SESSION_KEY + "old"] = json.dumps({"created_ms": 1, "expires_ms": 2}).encode()
+        store.values[SESSION_KEY + "broken"] = b"?"
+        after = Sessions(store, lambda: T0_MS + 1000)  # type: ignore[arg-type]
+        await after.open()
+        assert after.caller(token) is not None
+        assert list(store.values) == [SESSION_KEY + digest(token)]
+
+    run(main())
+
+
+def test_the_session_that_ends_first_makes_room() -> None:
+    async def main() -> None:
+        now_ms = T0_MS
+        store = FakeStore()
+        sessions = Sessions(store, lambda: now_ms)  # type: ignore[arg-type]
+        first = await sessions.create()
+        for now_ms in range(T0_MS + 1, T0_MS + SESSIONS + 1):  # noqa: B007 - read by the clock above
+            await sessions.create()
+        assert sessions.caller(first) is None
+        assert len(store.values) == SESSIONS
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("Pi.Local:8080", "pi.local"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("[::1]:8080", "::1"),
+        ("localhost.", "localhost"),
+        ("", ""),
+    ],
+)
+def test_the_name_in_a_host_header(header: str, name: str) -> None:
+    assert host_name(header) == name
+
+
+def test_another_programs_odd_cookie_does_not_hide_ours() -> None:
+    header = 'a=b=c; {"x": [1, 2]}; mpy-gateway-gw=TOKEN; z'
+    assert cookie_value(header, "mpy-gateway-gw") == "TOKEN"
+    assert cookie_value(header, "other") == ""
+
+
+def test_a_link_lets_one_browser_in_with_a_cookie_scripts_cannot_read(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            path = door.server.one_time_link().removeprefix(door.server.url)
+            answer = await door.ask(path)
+            assert (answer.status, answer.headers["location"]) == (303, "/")
+            assert answer.headers["cache-control"] == "no-store"
+            cookie = SimpleCookie(answer.headers["set-cookie"])["mpy-gateway-gw-test"]
+            assert cookie["httponly"]
+            assert cookie["samesite"] == "strict"
+            assert (cookie["path"], cookie["max-age"], cookie["secure"]) == ("/", str(SESSION_MS // 1000), "")
+            headers = {"Cookie": f"{cookie.key}={cookie.value}"}
+            session = await door.ask("/api/session", headers=headers)
+            assert session.json == {"who": "browser", "expires_ms": door.clock.wall_ms() + SESSION_MS}
+
+            again = await door.ask(path)
+            assert again.status == 401
+            assert b"mpy-gateway link" in again.body
+            assert "set-cookie" not in again.headers
+
+    run(main())
+
+
+def test_a_link_that_stood_on_another_site_goes_on_from_a_page_of_ours(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            path = door.server.one_time_link().removeprefix(door.server.url)
+            assert (await door.ask(path, headers={"Sec-Purpose": "prefetch"})).status == 503
+            answer = await door.ask(path, headers={"Sec-Fetch-Site": "cross-site"})
+            assert answer.status == 200
+            assert b'http-equiv="refresh"' in answer.body
+            assert "set-cookie" in answer.headers
+
+    run(main())
+
+
+def test_without_login_the_page_says_how_to_get_in_and_the_api_refuses(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            page = await door.ask("/")
+            assert (page.status, page.headers["cache-control"]) == (401, "no-store")
+            assert b"mpy-gateway link" in page.body
+            assert b"<script" not in page.body
+            for path in ("/api/devices", "/api/openapi.json", "/api/live", "/api/nothing", "/api", "/%61pi/devices"):
+                answer = await door.ask(path)
+                assert (answer.status, answer.json["error"]["code"]) == (401, "login.required"), path
+            for headers in ({"Authorization": "Bearer wrong"}, {"Cookie": "mpy-gateway-gw-test=wrong"}):
+                assert (await door.ask("/api/devices", headers=headers)).status == 401
+            assert (await door.ask("/healthz")).json == {"status": "ok"}
+            with pytest.raises(InvalidStatus) as refused:
+                await door.feed({"Authorization": "Bearer wrong"})
+            assert refused.value.response.status_code == 401
+
+    run(main())
+
+
+def test_the_command_lines_token_is_in_a_file_of_its_owner(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            file = tmp_path / "cli.token"
+            assert file.read_text() == door.server.cli_token
+            assert file.stat().st_mode & 0o777 == 0o600
+            session = await door.ask("/api/session", headers=door.bearer)
+            assert session.json == {"who": "cli", "expires_ms": None}
+        assert not file.exists()
+
+    run(main())
+
+
+def test_only_the_command_line_makes_links(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            made = await door.ask("/api/link", method="POST", headers=door.bearer)
+            used = await door.ask(made.json["link"].removeprefix(door.server.url))
+            assert used.status == 303
+            headers = await door.log_in() | {"Origin": door.server.url}
+            refused = await door.ask("/api/link", method="POST", headers=headers)
+            assert (refused.status, refused.json["error"]["code"]) == (403, "login.scope")
+
+    run(main())
+
+
+def test_logging_out_ends_the_session_and_its_open_feed(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            headers = await door.log_in() | {"Origin": door.server.url}
+            async with door.feed(headers) as socket:
+                assert (await door.ask("/api/logout", method="POST", headers=headers)).status == 204
+                assert (await door.ask("/api/devices", headers=headers)).status == 401
+                assert await close_code(socket) == 4401
+            assert not [key for key in door.store.values if key.startswith(SESSION_KEY)]
+
+    run(main())
+
+
+def test_a_session_is_still_good_after_a_restart(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = FakeStore()
+        async with open_door(tmp_path, store=store) as door:
+            headers = await door.log_in()
+        async with open_door(tmp_path, store=store) as door:
+            assert (await door.ask("/api/devices", headers=headers)).status == 200
+        stored = [json.loads(value) for key, value in store.values.items() if key.startswith(SESSION_KEY)]
+        assert set(stored[0]) == set(StoredSession.__struct_fields__)
+
+    run(main())
+
+
+def test_another_name_for_this_gateway_is_refused(tmp_path: Path) -> None:
+    """DNS rebinding: the attacker's name points here, and the browser thinks it is the attacker's site."""
+
+    async def main() -> None:
+        async with open_door(tmp_path, allowed_hosts=("pi.local",)) as door:
+            port = door.server.port
+            for host, status in (
+                ("evil.example", 421),
+                (f"evil.example:{port}", 421),
+                (f"127.0.0.1.evil.example:{port}", 421),
+                ("", 421),
+                ("10.0.0.9", 421),
+                (f"localhost:{port}", 200),
+                (f"127.0.0.1:{port}", 200),
+                ("PI.local", 200),
+            ):
+                answer = await door.ask("/healthz", headers={"Host": host})
+                assert answer.status == status, host
+            with pytest.raises(InvalidStatus) as refused:
+                await door.feed(door.bearer | {"Host": "evil.example"})
+            assert refused.value.response.status_code == 421
+
+    run(main())
+
+
+def test_another_site_can_neither_change_anything_nor_listen(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            cookie = await door.log_in()
+            port = door.server.port
+            command = "/api/devices/greenhouse/commands"
+            for origin in (
+                "https://evil.example",
+                "null",
+                f"http://127.0.0.1:{port + 1}",
+                f"http://localhost:{port}",
+                f"http://127.0.0.1:{port}.evil.example",
+            ):
+                headers = cookie | {"Origin": origin}
+                answer = await door.ask(command, method="POST", headers=headers, body={"name": "ping"})
+                assert (answer.status, answer.json["error"]["code"]) == (403, "origin.foreign"), origin
+                with pytest.raises(InvalidStatus) as refused:
+                    await door.feed(headers)
+                assert refused.value.response.status_code == 403
+            answer = await door.ask(command, method="POST", headers=cookie, body={"name": "ping"})
+            assert answer.status == 403, "a browser says where it comes from"
+            assert not door.dispatcher.sent
+            own = cookie | {"Origin": f"http://127.0.0.1:{port}"}
+            async with door.feed(own) as socket:
+                assert (await anext(messages(socket)))["type"] == "snapshot"
+
+    run(main())

@@ -1,0 +1,232 @@
+"""The live feed over real sockets: nothing lost between snapshot and changes, and nobody waits for a slow browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection
+
+from gateway.model import Sample
+from tests.aio import run, until
+
+from .fakes import FakeConnection, batch, climate_profile, close_code, messages, next_of, open_door, sample
+
+
+async def seen(socket: ClientConnection, count: int) -> list[tuple[str, str, int]]:
+    """Identities of samples, until `count` different ones have come."""
+    identities: list[tuple[str, str, int]] = []
+    async for message in messages(socket):
+        if message["type"] == "samples":
+            identities += [(message["device"], message["boot_id"], seq) for seq in message["seq"]]
+            if len(set(identities)) >= count:
+                break
+    return identities
+
+
+def test_the_snapshot_comes_first_and_the_changes_after_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            door.store.commit(batch(sample(0, temperature=20.5)))
+            async with door.feed() as socket:
+                first = json.loads(await socket.recv())
+                assert [message["type"] for message in first] == ["snapshot"]
+                device = first[0]["devices"][0]
+                assert device["latest"]["temperature"]["value"] == 20.5
+                assert device == (await door.ask("/api/devices/greenhouse", headers=door.bearer)).json
+                door.store.commit(batch(sample(1, temperature=21.5)))
+                message = await next_of(socket, "samples")
+                assert (message["seq"], message["values"]) == ([1], {"temperature": [21.5]})
+
+    run(main())
+
+
+def test_every_committed_sample_reaches_every_feed_whenever_it_was_opened(tmp_path: Path) -> None:
+    """Feeds are opened while commits go on: what the snapshot shows and what follows leave no hole."""
+    total, feeds = 3000, 4
+
+    async def watch(door: Any, begin: int) -> None:
+        await until(lambda: len(door.store.log) >= begin, what=f"commit {begin}")
+        async with door.feed() as socket:
+            stream = messages(socket)
+            snapshot = await anext(stream)
+            shown = snapshot["devices"][0]["latest"].get("temperature")
+            through = round((shown["at_ms"] - 1_790_000_000_000) / 1000) if shown else -1
+            got: set[int] = set()
+            async for message in stream:
+                if message["type"] == "samples":
+                    got.update(message["seq"])
+                if total - 1 in got:
+                    break
+            missing = set(range(through + 1, total)) - got
+            assert not missing, f"opened after {begin}, snapshot through {through}: {sorted(missing)[:5]} missing"
+
+    async def commit(door: Any) -> None:
+        for seq in range(total):
+            door.store.commit(batch(sample(seq)))
+            if seq % 7 == 0:
+                await asyncio.sleep(0.001)
+
+    async def main() -> None:
+        async with open_door(tmp_path) as door, asyncio.TaskGroup() as tasks:
+            for number in range(feeds):
+                tasks.create_task(watch(door, number * total // feeds))
+            tasks.create_task(commit(door))
+
+    run(main())
+
+
+def test_at_most_twenty_frames_a_second_reach_a_browser(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door, door.feed() as socket:
+            await socket.recv()
+            loop = asyncio.get_running_loop()
+            arrivals: list[float] = []
+            got = 0
+            for seq in range(0, 400, 4):
+                door.store.commit(batch(*(sample(seq + i) for i in range(4))))
+                await asyncio.sleep(0.005)
+            while got < 400:
+                frame = json.loads(await socket.recv())
+                arrivals.append(loop.time())
+                got += sum(len(message["seq"]) for message in frame if message["type"] == "samples")
+            assert got == 400
+            assert len(arrivals) <= 20 * 1.2 * max(1.0, 100 * 0.02) + 2
+
+    run(main())
+
+
+def test_a_browser_that_reads_nothing_is_sent_away_and_the_others_miss_nothing(tmp_path: Path) -> None:
+    big = {f"quantity_{i}": 0.123456789 for i in range(200)}
+    total = 3000
+
+    async def main() -> None:
+        async with open_door(tmp_path, queue_bytes=300_000) as door:
+            async with door.feed(max_queue=1) as slow, door.feed() as quick:
+                await slow.recv()
+                await quick.recv()
+                watching = asyncio.create_task(seen(quick, total))
+                for seq in range(total):
+                    door.store.commit(batch(Sample(seq, seq * 1000, big)))
+                    if seq % 20 == 0:
+                        await asyncio.sleep(0.02)
+                identities = await watching
+                assert len(identities) == len(set(identities)) == total
+                await until(lambda: door.server._feed.browsers == 1, what="the slow browser's end")
+                assert await close_code(slow) in {4006, 1006}
+                assert quick.close_code is None
+
+    run(main())
+
+
+def test_a_slow_browser_that_reads_again_in_time_learns_why(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path, queue_bytes=20_000) as door, door.feed() as socket:
+            await socket.recv()
+            door.store.commit(*(batch(sample(seq), device=f"device-{seq}") for seq in range(150)))
+            assert await close_code(socket) == 4006
+
+    run(main())
+
+
+def test_presence_and_provisional_values_are_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door, door.feed() as socket:
+            await socket.recv()
+            door.presence.connected(FakeConnection("greenhouse"))
+            came = await next_of(socket, "presence")
+            assert (came["online"], came["connection"]["address"]) == (True, "192.168.1.17:51234")
+            door.presence.latest("greenhouse", 1_790_000_050_000, {"temperature": 25.0})
+            latest = await next_of(socket, "latest")
+            assert (latest["values"], latest["provisional"]) == ({"temperature": 25.0}, True)
+            door.presence.disconnected("greenhouse")
+            async for message in messages(socket):
+                if message["type"] == "presence" and not message["online"]:
+                    assert message["connection"] is None
+                    break
+
+    run(main())
+
+
+def test_heartbeats_counts_and_new_devices_come_by_themselves(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door, door.feed() as socket:
+            await socket.recv()
+            door.store.commit(batch(sample(0)))
+            door.devices.add("cellar", climate_profile())
+            del door.devices.infos["greenhouse"]
+            kinds = {}
+            async for message in messages(socket):
+                kinds[message["type"]] = message
+                if message["type"] == "heartbeat":
+                    break
+            assert kinds["counts"]["counts"]["samples"] == 1
+            assert kinds["device"]["info"]["id"] == kinds["device"]["device"] == "cellar"
+            assert kinds["removed"]["device"] == "greenhouse"
+            assert kinds["heartbeat"]["at_ms"] == door.clock.wall_ms()
+
+    run(main())
+
+
+def test_the_feed_goes_on_after_the_store_was_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door, door.feed() as socket:
+            await socket.recv()
+            door.store.broken = True
+            door.store.commit(batch(sample(0)))
+            await until(lambda: "the disk is full" in caplog.text, what="a warning in the log")
+            door.store.broken = False
+            assert (await next_of(socket, "samples"))["seq"] == [0]
+
+    run(main())
+
+
+def test_what_a_browser_sends_is_ignored_and_too_much_of_it_ends_the_connection(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            async with door.feed() as socket:
+                await socket.recv()
+                await socket.send("hello?")
+                await socket.send(b"\x00\x01")
+                door.store.commit(batch(sample(0)))
+                assert (await next_of(socket, "samples"))["seq"] == [0]
+                await socket.send("x" * 5000)
+                assert await close_code(socket) == 1009
+            await until(lambda: door.server._feed.browsers == 0, what="the browser's end")
+
+    run(main())
+
+
+def test_a_gateway_that_stops_says_so_and_a_browser_that_reads_nothing_does_not_hold_it_up(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door, door.feed() as polite, door.feed(max_queue=1) as stuck:
+            await polite.recv()
+            await stuck.recv()
+            big = {f"quantity_{i}": 0.123456789 for i in range(200)}
+            reading = asyncio.create_task(close_code(polite))
+            for seq in range(600):
+                door.store.commit(batch(Sample(seq, seq * 1000, big)))
+            await asyncio.sleep(0.3)
+            started = asyncio.get_running_loop().time()
+            await door.server.stop()
+            assert asyncio.get_running_loop().time() - started < 3
+            assert await reading == 1001
+
+    run(main())
+
+
+def test_browsers_that_come_and_go_leave_nothing_behind(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            for _ in range(20):
+                async with door.feed() as socket:
+                    await socket.recv()
+            gone = await door.feed()
+            gone.transport.abort()
+            await until(lambda: door.server._feed.browsers == 0, what="the end of all feeds")
+            await until(lambda: len(asyncio.all_tasks()) < 12, what="the end of their tasks")
+
+    run(main())
