@@ -19,7 +19,7 @@ from gateway.device.timesync import EXCHANGE_EVERY_MS, FIRST_EXCHANGES_MS, Excha
 from gateway.device.wire import CLOSE_REASONS, CloseCode
 from gateway.errors import CloseConnection, DeviceError
 from gateway.intake.check import Checker, Trend, refused
-from gateway.model import Batch, Command, Event, Gap, Record, Result, Status
+from gateway.model import Batch, Command, Event, Gap, Quality, Record, Result, Status
 from gateway.store.port import Committed
 
 if TYPE_CHECKING:
@@ -85,6 +85,14 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Timed:
+    """The clock of the running boot is known: by an exchange with this round trip, the best so far."""
+
+    round_trip_ms: int
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """A line for the log, from the device. Not cleaned."""
 
@@ -107,7 +115,7 @@ class Close:
     reason: str
 
 
-Output: TypeAlias = Reply | Echo | Greet | Append | Newest | Answered | Said | Slow | Close
+Output: TypeAlias = Reply | Echo | Greet | Append | Newest | Answered | Timed | Said | Slow | Close
 
 
 class Session:
@@ -219,10 +227,6 @@ class Session:
         told: list[Output] = [] if error is None else [Reply(wire.error_of(error))]
         return [*told, Close(code, CLOSE_REASONS[code])]
 
-    def clock_error_ms(self, now: Now) -> float | None:
-        """By how much times of the running boot may be off at most. None before the first exchange."""
-        return self._running.clock.error_ms(now.monotonic_ms) if self.boots else None
-
     # Frames
 
     def _on_text(self, text: str, now: Now) -> list[Output]:
@@ -297,9 +301,10 @@ class Session:
 
     def _on_clock(self, message: wire.ClockAnswer, _text: str, now: Now) -> list[Output]:
         sent_ms = self._asked.pop(message.id, None)
-        if sent_ms is not None:  # an answer to nothing is no error: it may have been on its way for long
-            self._running.clock.exchange(Exchange(sent_ms, now.monotonic_ms, message.t))
-        return []
+        if sent_ms is None:  # no error: it may have been on its way for long
+            return []
+        best = self._running.clock.exchange(Exchange(sent_ms, now.monotonic_ms, message.t))
+        return [Timed(best.round_trip_ms, Quality.SYNCED if now.trusted else Quality.ESTIMATED)]
 
     def _on_result(self, message: wire.Result, _text: str, _now: Now) -> list[Output]:
         result = Result(
@@ -338,7 +343,7 @@ class Session:
         trend: Trend | None = None,
         error: DeviceError | None = None,
     ) -> list[Output]:
-        """Hand on what is new of `records`. What is on disk already is acknowledged again: that ack may have been lost."""
+        """Hand on what is new of `records`. What is on disk already is acknowledged again: its ack may be lost."""
         new = boot.take(records, trend)
         if not new:
             again = records[-1].last <= boot.committed

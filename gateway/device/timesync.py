@@ -52,11 +52,12 @@ class BootClock:
         """Whether there was an exchange."""
         return self.best is not None
 
-    def exchange(self, exchange: Exchange) -> None:
-        """Take an answer into account. It replaces the best one when its error is smaller by now."""
+    def exchange(self, exchange: Exchange) -> Exchange:
+        """Take an answer into account and return the best one: the newer, where the older's error is no smaller by now."""
         now_ms = exchange.received_ms
         if self.best is None or exchange.error_ms(now_ms) <= self.best.error_ms(now_ms):
             self.best = exchange
+        return self.best
 
     def arrived(self, device_t_ms: int, now_ms: int) -> None:
         """Something measured at `device_t_ms` is here at `now_ms`: the device's zero was no later than this allows."""
@@ -67,10 +68,6 @@ class BootClock:
     def offset_ms(self) -> int | None:
         """Our monotonic time at the device's zero: by exchange, else by arrival. None when nothing is known."""
         return self._arrival_offset_ms if self.best is None else self.best.offset_ms
-
-    def error_ms(self, now_ms: int) -> float | None:
-        """At most how wrong `offset_ms` is. None while that is not known."""
-        return None if self.best is None else self.best.error_ms(now_ms)
 
 
 class WallOffset:

@@ -1,0 +1,334 @@
+"""The devices' door: a WebSocket listener that lets in who has a token, and keeps one connection per device."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import http
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import InvalidHeaderFormat
+from websockets.headers import parse_subprotocol
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from gateway.clock import Clock
+from gateway.command.ledger import Ledger, no_answer
+from gateway.device import wire
+from gateway.device.boots import Now, Remembered
+from gateway.device.connection import Connection, Surroundings
+from gateway.device.session import Answered, Newest, Output, Session, State, check_hardware
+from gateway.device.wire import SUBPROTOCOL, TOKEN_SUBPROTOCOL, CloseCode
+from gateway.errors import CloseConnection, ConfigError, DeviceError, StoreError
+from gateway.intake.check import Checker
+from gateway.intake.check import compile as compile_checker
+from gateway.model import Command, Result
+from gateway.presence import ConnectionInfo, Presence
+from gateway.store.devices import DeviceInfo, Devices
+from gateway.store.port import Store
+
+if TYPE_CHECKING:
+    from gateway.config import DevicesConfig, Limits
+
+log = logging.getLogger("device")
+
+TOKEN_LENGTH: Final = 43
+"""32 bytes as base64url without padding."""
+ANSWER_GRACE_S: Final = 2
+"""How long after its deadline the result of a command is still waited for: it may be begun at the last moment."""
+
+
+def listener_options(limits: Limits) -> dict[str, Any]:
+    """How we use `websockets`: the same for devices and for the conformance tests."""
+    library_log = logging.getLogger("device.websockets")
+    library_log.setLevel(logging.WARNING)  # its debug lines hold the headers, and with them the token
+    return {
+        "compression": None,  # 300 KB a connection, and a board has no room for it
+        "select_subprotocol": select_subprotocol,
+        "max_size": limits.frame_bytes,
+        "max_queue": 16,
+        "write_limit": 4096,  # a device that does not read is noticed, not buffered for
+        "open_timeout": limits.handshake_s,
+        "ping_interval": limits.ping_s,
+        "ping_timeout": limits.ping_s,
+        "close_timeout": 5,
+        "server_header": "mpy-gateway",
+        "logger": library_log,
+    }
+
+
+def select_subprotocol(_socket: ServerConnection, offered: Any) -> Subprotocol | None:
+    """Ours, where it is offered. Who offers it not is refused before this is asked."""
+    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+
+
+class DeviceSocket(ServerConnection):
+    """A connection that knows whose token opened it."""
+
+    owner: DeviceInfo
+
+
+@dataclass(slots=True)
+class Known:
+    """What this process knows of one device, connected or not."""
+
+    memory: Remembered = field(default_factory=Remembered)
+    ledger: Ledger = field(default_factory=Ledger)
+    answers: dict[str, asyncio.Future[Result]] = field(default_factory=dict)
+    """Who waits for the result of a command, by its id."""
+    greeting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Two connections of one device are greeted one after the other: the later one is the newer."""
+    live: Connection | None = None
+
+
+class DeviceServer:
+    """Listens for devices. `start` raises ConfigError with one sentence when the port cannot be had."""
+
+    def __init__(
+        self,
+        config: DevicesConfig,
+        limits: Limits,
+        store: Store,
+        devices: Devices,
+        presence: Presence,
+        clock: Clock,
+        *,
+        gateway_id: str = "mpy-gateway",
+    ) -> None:
+        self.port = config.port
+        self._config = config
+        self._limits = limits
+        self._store = store
+        self._devices = devices
+        self._presence = presence
+        self._clock = clock
+        self._gateway_id = gateway_id
+        self._known: dict[str, Known] = {}
+        self._connections: set[Connection] = set()
+        self._checkers: dict[str, Checker] = {}
+        self._server: Server | None = None
+        self._around = Surroundings(
+            store=store, clock=clock, limits=limits, greet=self._greet, newest=self._newest, answered=self._answered
+        )
+
+    async def start(self) -> None:
+        host, port = self._config.host, self._config.port
+        try:
+            self._server = await serve(
+                self._serve_device,
+                host,
+                port,
+                process_request=self._admit,
+                create_connection=DeviceSocket,
+                **listener_options(self._limits),
+            )
+        except OSError as error:
+            raise ConfigError(_why_not_listening(error, host, port)) from error
+        self.port = next(iter(self._server.sockets)).getsockname()[1]
+        log.info("devices connect to ws://%s:%d", host, self.port)
+
+    async def stop(self) -> None:
+        """Accept nobody more; commit and acknowledge what was received; close all with 1001. Within 3 s."""
+        if self._server is None:
+            return
+        self._server.close(close_connections=False)
+        for connection in self._connections:
+            connection.stop()
+        await self._server.wait_closed()
+        self._server = None
+
+    async def close_device(self, device: str, code: int, reason: str) -> None:
+        """Close the connection of `device`, if it has one."""
+        known = self._known.get(device)
+        if known is not None and known.live is not None:
+            log.info("%s is disconnected: %s", device, reason)
+            known.live.end(CloseCode(code))
+
+    # The handshake
+
+    async def _admit(self, socket: ServerConnection, request: Request) -> Response | None:
+        """Refuse who is not a device, with one sentence that says why."""
+        if "Upgrade" not in request.headers:
+            return None  # not a WebSocket client: the library says so
+        offered = _offered_subprotocols(request)
+        if SUBPROTOCOL not in offered:
+            return _refusal(socket, http.HTTPStatus.BAD_REQUEST, f"Offer the subprotocol {SUBPROTOCOL}.")
+        if len(self._connections) >= self._limits.connections:
+            return _refusal(socket, http.HTTPStatus.SERVICE_UNAVAILABLE, "Too many devices are connected.")
+        try:
+            owner = await self._owner_of(_token(request, offered))
+        except StoreError:
+            return _refusal(socket, http.HTTPStatus.SERVICE_UNAVAILABLE, "Tokens cannot be looked up now; try again.")
+        if owner is None:
+            log.warning("%s was refused: its token is not known", _address(socket))
+            return _refusal(
+                socket,
+                http.HTTPStatus.UNAUTHORIZED,
+                "Send the token that `mpy-gateway devices add` printed, as `Authorization: Bearer <token>`.",
+            )
+        assert isinstance(socket, DeviceSocket)  # noqa: S101  for mypy: we told `serve` to make these
+        socket.owner = owner
+        return None
+
+    async def _owner_of(self, token: str | None) -> DeviceInfo | None:
+        return None if token is None else await self._devices.by_token(token)
+
+    # One connection
+
+    async def _serve_device(self, socket: ServerConnection) -> None:
+        assert isinstance(socket, DeviceSocket)  # noqa: S101  for mypy, as above
+        device, address = socket.owner.id, _address(socket)
+        known = self._known.setdefault(device, Known())
+        now = Now(self._clock.monotonic_ms(), self._clock.wall_ms(), self._clock.wall_trusted())
+        session = Session(device, self._gateway_id, self._limits, known.memory, now)
+        info = ConnectionInfo(device=device, epoch=0, address=address, since_ms=now.wall_ms)
+        connection = Connection(socket, session, info, self._around)
+        self._connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self._connections.discard(connection)
+            await self._ended(connection, known)
+
+    async def _greet(self, connection: Connection, hello: wire.Hello) -> list[Output]:
+        session, known = connection.session, self._known[hello.device]
+        try:
+            async with known.greeting:
+                return await self._welcome(connection, known, hello)
+        except CloseConnection as error:
+            return session.close(CloseCode(error.close_code), error)
+        except StoreError as error:
+            log.warning("%s cannot be welcomed: %s", hello.device, error)
+            text = "the gateway cannot reach its disk now"
+            return session.close(CloseCode.FAULT, DeviceError("store.unavailable", text, retry=True))
+
+    async def _welcome(self, connection: Connection, known: Known, hello: wire.Hello) -> list[Output]:
+        device = hello.device
+        owner = await self._devices.get(device)
+        if owner is None:
+            raise CloseConnection(CloseCode.NOT_ITS_TOKEN, "hello.device", f"'{device}' is not registered any more")
+        connected = (
+            None if known.live is None or known.live.session.hello is None else known.live.session.hello.hardware
+        )
+        check_hardware(owner.hardware, hello.hardware, connected)
+        hashes = {boot.profile or "" for boot in hello.boots}
+        checkers = {hash_: await self._checker(hash_ or owner.profile_hash) for hash_ in hashes}
+        connection.epoch = connection.info.epoch = await self._store.claim(device, self._gateway_id)
+        if known.live is not None:
+            known.live.end(CloseCode.REPLACED)
+        known.live = connection
+        committed = await self._store.committed(device, [boot.id for boot in hello.boots])
+        if owner.hardware != hello.hardware:
+            await self._devices.set_hardware(device, hello.hardware)
+        await self._devices.seen(device, self._clock.wall_ms())
+        outputs = connection.session.welcome(committed, checkers, connection.now())
+        if connection.session.state is State.OPEN:
+            self._welcomed(connection, known, hello)
+        return outputs
+
+    def _welcomed(self, connection: Connection, known: Known, hello: wire.Hello) -> None:
+        async def carry_out(command: Command) -> Result:
+            return await self._carry_out(connection, known, command)
+
+        info = connection.info
+        info.node, info.firmware, info.hardware = hello.node, hello.firmware, hello.hardware
+        self._store.serve(hello.device, connection.epoch, carry_out)
+        self._presence.connected(info)
+        log.info("%s connected from %s", hello.device, info.address)
+
+    async def _checker(self, profile_hash: str) -> Checker:
+        if profile_hash not in self._checkers:
+            profile = await self._devices.profile(profile_hash)
+            if profile is None:
+                text = f"the gateway has no profile {profile_hash}: register the device with its profile again"
+                raise CloseConnection(CloseCode.UNKNOWN_PROFILE, "hello.profile", text)
+            self._checkers[profile_hash] = compile_checker(profile)
+        return self._checkers[profile_hash]
+
+    async def _ended(self, connection: Connection, known: Known) -> None:
+        device, closing = connection.session.device, connection.closing
+        why = f"{closing.code} {closing.reason}" if closing else "the device closed"
+        log.info("%s disconnected: %s", device, why)
+        if known.live is connection:
+            known.live = None
+        if not connection.epoch:
+            return
+        self._store.unserve(device, connection.epoch)
+        self._presence.disconnected(device, connection.epoch)
+        try:
+            await self._devices.seen(device, self._clock.wall_ms())
+        except StoreError as error:
+            log.warning("%s: that it was seen could not be written: %s", device, error)
+
+    # What a device tells
+
+    def _newest(self, connection: Connection, newest: Newest) -> None:
+        self._presence.latest(connection.session.device, newest.at_ms, newest.values)
+
+    def _answered(self, device: str, answered: Answered) -> None:
+        known = self._known[device]
+        if known.ledger.end(answered.result) and (waiting := known.answers.pop(answered.result.id, None)):
+            if not waiting.done():
+                waiting.set_result(answered.result)
+
+    async def _carry_out(self, connection: Connection, known: Known, command: Command) -> Result:
+        """Send `command` and wait for its result, which may come on a later connection. Ends exactly once."""
+        wait_s = command.deadline_ms / 1000 + ANSWER_GRACE_S
+        until_ms = self._clock.monotonic_ms() + int(wait_s * 1000)
+        for late in known.ledger.overdue(self._clock.monotonic_ms()):
+            known.answers.pop(late.id, None)
+        if refused := known.ledger.open(command, until_ms=until_ms):
+            return refused
+        waiting: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        known.answers[command.id] = waiting
+        connection.do(connection.session.command(command))
+        try:
+            async with asyncio.timeout(wait_s):
+                return await waiting
+        except TimeoutError:
+            return no_answer(command.id)
+        finally:
+            known.answers.pop(command.id, None)
+
+
+def _offered_subprotocols(request: Request) -> list[str]:
+    try:
+        return [
+            name for value in request.headers.get_all("Sec-WebSocket-Protocol") for name in parse_subprotocol(value)
+        ]
+    except InvalidHeaderFormat:
+        return []
+
+
+def _token(request: Request, offered: list[str]) -> str | None:
+    """From the header, or from the second subprotocol of a browser. None where it cannot be one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        token = next(
+            (name.removeprefix(TOKEN_SUBPROTOCOL) for name in offered if name.startswith(TOKEN_SUBPROTOCOL)), ""
+        )
+    token = token.strip()
+    return token if len(token) == TOKEN_LENGTH and token.isascii() else None
+
+
+def _refusal(socket: ServerConnection, status: http.HTTPStatus, sentence: str) -> Response:
+    response = socket.respond(status, sentence + "\n")
+    if status is http.HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _address(socket: ServerConnection) -> str:
+    peer = socket.remote_address
+    return str(peer[0]) if peer else "?"
+
+
+def _why_not_listening(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use: stop the program that has it, or set devices.port to another one"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs rights this user does not have: set devices.port to one above 1023"
+    return f"cannot listen for devices on {host}:{port} ({error.strerror or error}): look at devices.host"
