@@ -6,12 +6,12 @@ import sys
 
 def equal(found, wanted):
     if found != wanted:
-        raise AssertionError("found %r, wanted %r" % (found, wanted))
+        raise AssertionError(f"found {found!r}, wanted {wanted!r}")
 
 
 def true(found, what="it"):
     if not found:
-        raise AssertionError("%s should be true, and is %r" % (what, found))
+        raise AssertionError(f"{what} should be true, and is {found!r}")
 
 
 def raises(kind, function, *arguments):
@@ -20,7 +20,7 @@ def raises(kind, function, *arguments):
         function(*arguments)
     except kind as error:
         return error
-    raise AssertionError("%s should be raised" % kind.__name__)
+    raise AssertionError(f"{kind.__name__} should be raised")
 
 
 def run(tests):
@@ -40,6 +40,6 @@ def run(tests):
             print("FAILED", name)
             print(text.getvalue())
     if failed or not count:
-        print("%d of %d failed" % (failed, count))
+        print(f"{failed} of {count} failed")
     else:
-        print("%d tests, all passed" % count)
+        print(f"{count} tests, all passed")

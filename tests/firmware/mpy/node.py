@@ -3,6 +3,7 @@
 import sys
 
 from device import config, port
+from device.node import Node
 
 folder = sys.argv[1]
 port._BOOT_FILE = folder + "/boot.json"
@@ -11,8 +12,6 @@ try:
 except config.ConfigError as error:
     print("mpy-gateway:", error)
     sys.exit(1)
-
-from device.node import Node
 
 node = Node(settings, profile)
 try:

@@ -13,7 +13,7 @@ class Pin:
 
     def value(self, level=None):
         if level is not None:
-            print("pin %d is %d" % (self.number, level))
+            print(f"pin {self.number} is {int(level)}")
 
 
 class I2C:
