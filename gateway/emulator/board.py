@@ -1,0 +1,364 @@
+"""An emulated board: the real MicroPython on the firmware's own files, with a flash, chips, a watchdog and a reset
+button."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.emulator import page as hardware
+from gateway.emulator.image import Content, FlashImage
+from gateway.emulator.interpreter import Interpreter, find_interpreter
+from gateway.emulator.page import HardwarePage
+from gateway.emulator.process import BoardProcess
+from gateway.errors import ConfigError
+from gateway.profile import Profile
+from gateway.profile.firmware import firmware_files, firmware_profile, pin_number
+
+log = logging.getLogger("emulator")
+
+CHIPS: Final = Path(__file__).with_name("chips")
+
+POINTER_FACTOR: Final = 2
+"""Pointers, and so nearly all the collector's blocks, are twice as wide as on a board: so is the heap."""
+ROM_HEAP_BYTES: Final = 160 * 1024
+"""Set aside for the emulator's own modules and models, which live in the same heap. What they leave is filled up
+(rom/power.py)."""
+CONSOLE_LINES: Final = 200
+_START_S: Final = 20.0
+_LEAST_RUN_S: Final = 0.25
+"""A program that resets at once, for ever, must not take the whole computer."""
+
+
+class BoardFailed(ConfigError):
+    """The emulated board did not come up. The text has the last lines of its console."""
+
+
+class EmulatedBoard:
+    """One board. `directory` keeps its flash, page and circuit; nothing else is left behind.
+
+    settings  what goes into /settings.json
+    seed      makes the hardware id, the calibration of the chips and what they measure
+    console   called with each line the board prints
+    firmware  whether the firmware goes onto the flash; if not, `files` are all there is
+    files     by path on the board, in addition to the firmware or in place of its files
+    air       the Wi-Fi networks in reach, in the form of the settings' `wifi`, which are the default
+    truth     keep every measurement in `truth_log`, a JSON object a line
+
+    The methods are for one event loop.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        node_dir: Path,
+        settings: Mapping[str, Any],
+        *,
+        directory: Path,
+        seed: int,
+        interpreter: Interpreter | None = None,
+        console: Callable[[str], None] | None = None,
+        firmware: bool = True,
+        files: Mapping[str, Content] | None = None,
+        air: list[dict[str, str]] | None = None,
+        truth: bool = False,
+    ) -> None:
+        self.profile = profile
+        self.node_dir = node_dir
+        self.settings = dict(settings)
+        self.directory = directory
+        self.seed = seed
+        self.files: dict[str, Content] = dict(files or {})
+        self.air = air if air is not None else list(self.settings.get("wifi", []))
+        self.console_tail: deque[str] = deque(maxlen=CONSOLE_LINES)
+        self.ended: str | None = None
+        """How main.py ended, if it did: "done", "failed" or "interrupted". The board waits at its prompt then, as a
+        board does."""
+        self.flash = FlashImage(directory / "flash.img")
+        self.truth_log = directory / "truth.jsonl"
+        self._interpreter = interpreter
+        self._console = console
+        self._firmware = firmware
+        self._truth = truth
+        self._page: HardwarePage | None = None
+        self._process: BoardProcess | None = None
+        self._booted = False
+        self._supervisor: asyncio.Task[None] | None = None
+        self._up: asyncio.Future[None] | None = None
+
+    # Power.
+
+    async def start(self) -> None:
+        """Bring the flash up to date and switch the power on. Returns when /boot.py is about to run.
+
+        Raises NoInterpreter, ConfigError (a driver, a model or a file is missing) or BoardFailed."""
+        if self._supervisor is not None:
+            raise ConfigError(f"the emulated board in {self.directory} is running already")
+        interpreter = self._interpreter or find_interpreter()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        page = self._open_page()
+        try:
+            await asyncio.to_thread(self.flash.install, self._contents(), self.directory / "installed.json")
+            circuit = self._circuit(page)
+            self._up = asyncio.get_running_loop().create_future()
+            self._supervisor = asyncio.create_task(self._supervise(interpreter, page, circuit))
+            await self._up
+        except BaseException:
+            await self.power_cut()
+            raise
+
+    async def stop(self, timeout_s: float = 4) -> None:
+        """Ctrl-C, time for the program to end, power off."""
+        process = self._process
+        if process is not None and self._booted and self.ended is None:
+            await self._release()
+            process.interrupt()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    while self.ended is None and (word := await process.word()) not in _CAUSES:
+                        self._note(word)
+        await self.power_cut()
+
+    async def power_cut(self) -> None:
+        """Power off, now: when this first awaits, nothing of the program runs any more."""
+        if self._process is not None:
+            self._process.strike()
+        await self._release()
+        if self._process is not None:
+            await self._process.kill()
+            self._process = None
+        if self._page is not None:
+            self._page.close()
+            self._page = None
+
+    @property
+    def running(self) -> bool:
+        """The power is on and the program has not died. True also at the prompt and in deep sleep."""
+        return self._supervisor is not None and not self._supervisor.done()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the interpreter, for as long as it runs; also its process group."""
+        return self._process.pid if self._process is not None else None
+
+    # What a person with a multimeter sees. All of it stays readable when the board is off.
+
+    @property
+    def name(self) -> str:
+        return str(self.settings.get("device") or self.directory.name)
+
+    @property
+    def unique_id(self) -> bytes:
+        """What machine.unique_id() gives: 6 bytes, different for seeds that differ in their lower 24 bits."""
+        # An odd factor maps the 24-bit numbers onto each other one to one. 02: locally administered, so never a sold
+        # board's.
+        mixed = (self.seed * 0x9E3779B1 + 0x6D2B79) & 0xFFFFFF
+        return bytes.fromhex("02e532") + mixed.to_bytes(3, "big")
+
+    def taken(self) -> dict[str, int]:
+        """Measurements per sensor over all boots, counted by the chips at the moment each was triggered."""
+        with self._reading() as page:
+            return {name: page.taken(name) if page else 0 for name in self.profile.sensors}
+
+    @property
+    def led(self) -> bool:
+        """Whether the first LED of the profile is lit. False without one, and without power."""
+        for output in self.profile.outputs.values():
+            if output.kind == "led":
+                return self.running and self.level(pin_number(output.pin)) == (output.active == "high")
+        return False
+
+    def level(self, pin: int) -> bool:
+        """What the board puts out on a GPIO."""
+        with self._reading() as page:
+            return self.running and page is not None and page.level(pin)
+
+    def drive(self, pin: int, level: bool | None) -> None:
+        """Pull a GPIO up or down from outside, or let go of it (None): how a button is pressed. Only while the power
+        is on."""
+        if self._page is None:
+            raise ConfigError(f"the emulated board in {self.directory} is off")
+        self._page.drive(pin, level)
+
+    @property
+    def boots(self) -> int:
+        """Starts of the chip, whatever the reason."""
+        return self._read("boots")
+
+    @property
+    def reset_cause(self) -> int:
+        """Of the running or last boot; the numbers are machine.reset_cause()'s."""
+        return self._read("reset_cause")
+
+    @property
+    def flash_erases(self) -> int:
+        """Blocks erased by the board itself."""
+        return self._read("flash_erases")
+
+    # Inside.
+
+    def _contents(self) -> dict[str, Content]:
+        contents: dict[str, Content] = dict(firmware_files(self.profile, self.node_dir)) if self._firmware else {}
+        contents["/profile.json"] = json.dumps(firmware_profile(self.profile))
+        contents["/settings.json"] = json.dumps(self.settings)
+        return contents | self.files
+
+    def _circuit(self, page: HardwarePage) -> dict[str, Any]:
+        """What is soldered where: all that the board's side is told. It stands in circuit.json, for whoever wonders."""
+        description = firmware_profile(self.profile)
+        place = self.directory.resolve()
+        return {
+            "page": str(place / "hardware.page"),
+            "flash": str(place / "flash.img"),
+            "truth": str(place / self.truth_log.name) if self._truth else None,
+            "chips_dir": str(CHIPS),
+            "offsets": hardware.offsets(),
+            "heap_bytes": self.profile.board.heap_bytes * POINTER_FACTOR,
+            "seed": self.seed & 0xFFFFFF,
+            "unique_id": list(self.unique_id),
+            "buses": description["buses"],
+            "sensors": [
+                sensor
+                | {
+                    "model_dir": str(self._model(sensor["chip"]).parent),
+                    "taken_at": hardware.slot_at(page.slot(sensor["name"])) + hardware.TAKEN,
+                }
+                for sensor in description["sensors"]
+            ],
+            "air": self.air,
+        }
+
+    def _model(self, chip: str) -> Path:
+        """The node's own model comes before ours."""
+        places = (self.node_dir.resolve() / "models" / f"{chip}.py", CHIPS / f"{chip}.py")
+        for place in places:
+            if place.is_file():
+                return place
+        raise ConfigError(
+            f'no model of the chip "{chip}" for the emulated board: write {places[0]}; '
+            "gateway/emulator/README.md says how"
+        )
+
+    async def _supervise(self, interpreter: Interpreter, page: HardwarePage, circuit: dict[str, Any]) -> None:
+        """Start the chip, and again after each reset, until it is switched off or dies."""
+        assert self._up is not None  # noqa: S101 - start() has just made it
+        cause = hardware.POWER_ON
+        page.power_up()
+        try:
+            while True:
+                cause = await self._boot(interpreter, page, circuit, cause)
+        except Exception as error:  # the edge of the task: whoever waits in start() hears it, later the log does
+            if self._up.done():
+                log.exception("%s: the emulated board stands still", self.name)
+            else:
+                self._up.set_exception(error)
+
+    async def _boot(self, interpreter: Interpreter, page: HardwarePage, circuit: dict[str, Any], cause: int) -> int:
+        """One boot, from its start to its end. Returns the cause of the next one."""
+        started_s = time.monotonic()
+        page.set("boots", page.get("boots") + 1)
+        page.set("reset_cause", cause)
+        circuit["wrap_in_ms"] = _wrap_in_ms(self.seed, page.get("boots"))
+        (self.directory / "circuit.json").write_text(json.dumps(circuit, indent=1))
+        self.ended, self._booted = None, False
+        heap_bytes = circuit["heap_bytes"] + ROM_HEAP_BYTES
+        self._process = process = BoardProcess(interpreter, self.directory.resolve(), heap_bytes, self._print)
+        try:
+            async with asyncio.timeout(_START_S):
+                word = await process.word()
+        except TimeoutError:
+            word = "silent"
+        if word != "booted":
+            await process.kill()
+            raise BoardFailed(f"the emulated board {self.name} did not start: " + "\n".join([*self.console_tail][-8:]))
+        self._booted = True
+        if self._up is not None and not self._up.done():
+            self._up.set_result(None)
+        ending = await self._ending(process, page)
+        await process.kill()
+        if ending == "sleep":
+            sleep_ms = page.get("sleep_ms")
+            await asyncio.sleep(sleep_ms / 1000 if sleep_ms else float("inf"))
+        await asyncio.sleep(max(0.0, started_s + _LEAST_RUN_S - time.monotonic()))
+        if ending != "soft":  # a soft reset leaves pins and watchdog as they are
+            page.reset()
+        return _CAUSES[ending]
+
+    async def _ending(self, process: BoardProcess, page: HardwarePage) -> str:
+        """Wait for the end of the program, and be its watchdog."""
+        while True:
+            timeout_ms = page.get("wdt_timeout_ms")
+            left_s = page.get("wdt_deadline_us") / 1e6 - time.monotonic() if timeout_ms else None
+            if left_s is not None and left_s <= 0:
+                self._print(f"emulated board: watchdog, not fed for {timeout_ms} ms")
+                return "watchdog"
+            try:
+                async with asyncio.timeout(left_s):
+                    word = await process.word()
+            except TimeoutError:  # fed meanwhile, perhaps
+                continue
+            self._note(word)
+            if word in _CAUSES:
+                if word == "died":
+                    self._print(f"emulated board: the interpreter ended by itself ({process.exit_status()})")
+                return word
+
+    def _note(self, word: str) -> None:
+        if word.startswith("ended "):
+            self.ended = word.removeprefix("ended ")
+
+    def _print(self, line: str) -> None:
+        self.console_tail.append(line)
+        if self._console is not None:
+            self._console(line)
+
+    async def _release(self) -> None:
+        """No more restarts."""
+        if self._supervisor is not None:
+            supervisor, self._supervisor = self._supervisor, None
+            supervisor.cancel()
+            await asyncio.wait([supervisor])
+
+    def _open_page(self) -> HardwarePage:
+        self._page = self._page or HardwarePage(self.directory / "hardware.page")
+        return self._page
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[HardwarePage | None]:
+        """The page, opened for a moment when the board is off; None when it has never been on."""
+        if self._page is not None:
+            yield self._page
+        elif (path := self.directory / "hardware.page").exists():
+            with contextlib.closing(HardwarePage(path, only_look=True)) as page:
+                yield page
+        else:
+            yield None
+
+    def _read(self, field: str) -> int:
+        with self._reading() as page:
+            return page.get(field) if page else 0
+
+
+_CAUSES: Final[dict[str, int]] = {
+    "reset": hardware.HARD_RESET,
+    "soft": hardware.SOFT_RESET,
+    "sleep": hardware.DEEP_SLEEP,
+    "watchdog": hardware.WATCHDOG,
+    "died": hardware.HARD_RESET,  # a crash: ESP_RST_PANIC, which machine.reset_cause() calls a hard reset
+}
+"""How a boot can end, and what the next one gives as its cause."""
+
+
+def _wrap_in_ms(seed: int, boot: int) -> int:
+    """How long after its start this boot's ticks_ms() wraps: within two minutes, for half of the boots within twenty
+    seconds."""
+    chance = random.Random(seed * 1_000_003 + boot)
+    return chance.choice((chance.randint(2_000, 20_000), chance.randint(20_000, 120_000)))

@@ -1,0 +1,86 @@
+# What every model of a chip is made from. gateway/emulator/README.md says how to write one.
+
+import hardware as _hw
+
+
+class Random:
+    """A small generator, the same for the same seed, which allocates nothing (the `random` module belongs to the
+    firmware)."""
+
+    def __init__(self, seed):
+        self._state = (seed * 2654435761 ^ 0x5DEECE66D) & 0xFFFFFFFF
+        for _ in range(4):
+            self.below(2)
+
+    def below(self, limit):
+        """An integer of 0 to limit - 1."""
+        self._state = (self._state * 1664525 + 1013904223) & 0xFFFFFFFF
+        return (self._state >> 8) * limit >> 24
+
+    def noise(self, width):
+        """An integer around 0, bell-shaped, hardly ever beyond `width`."""
+        return (
+            self.below(width + 1) + self.below(width + 1) + self.below(width + 1) + self.below(width + 1) - 2 * width
+        ) // 2
+
+
+class Chip:
+    """A chip as its pins show it. `config` is the sensor's entry in /profile.json; `seed` differs for each sensor of
+    each board."""
+
+    def __init__(self, config, seed):
+        self.config = config
+        self.seed = seed
+        self.random = Random(seed)
+
+    def taken(self, values=None):
+        """To be called once per measurement the driver triggers, when it triggers it. This is the truth the gateway is
+        held to. `values`: what a perfect driver would make of it, by name; it only goes to a truth log, so make it only
+        if keeps_truth()."""
+        _hw.count(self.taken_at, self.config["name"], values)
+
+    def keeps_truth(self):
+        return _hw.keeps_truth()
+
+    def now_us(self):
+        """Microseconds, for conversion times. Does not wrap."""
+        return _hw.ticks_us()
+
+    def wall_ms(self):
+        """Unix milliseconds of the world outside, for signals."""
+        return _hw.wall_ms()
+
+    # On an I2C bus. Raise OSError(19) where the real chip would not acknowledge.
+
+    def write(self, data):
+        """The controller wrote `data` (a buffer, to be copied if kept) to this chip's address."""
+        raise OSError(5)
+
+    def read_into(self, buffer):
+        """The controller reads len(buffer) bytes."""
+        raise OSError(5)
+
+
+class RegisterChip(Chip):
+    """An I2C chip with numbered registers of a byte: a write begins with the register, a read goes on from there."""
+
+    def __init__(self, config, seed):
+        super().__init__(config, seed)
+        self._register = 0
+
+    def write(self, data):
+        self._register = data[0]
+        for at in range(1, len(data)):
+            self.write_register(self._register, data[at])
+            self._register = self._register + 1 & 255
+
+    def read_into(self, buffer):
+        for at in range(len(buffer)):
+            buffer[at] = self.read_register(self._register)
+            self._register = self._register + 1 & 255
+
+    def write_register(self, register, value):
+        pass
+
+    def read_register(self, register):
+        return 0

@@ -1,0 +1,110 @@
+# Power-up of the emulated board: what the chip does before /boot.py, and what it runs then.
+#
+# Everything of the host's is read first. Then its file system goes out of sight and the flash is mounted at "/": from
+# there on the program sees what a board has, and no more.
+
+import gc
+import json
+import os
+import sys
+
+import vfs
+
+_BOARD_MODULES = ("machine", "network", "esp32", "time")
+
+
+def up():
+    circuit_path, control_fd = sys.argv[1], int(sys.argv[2])
+    with open(circuit_path) as file:
+        circuit = json.load(file)
+    rom = sys.path[0]
+    sys.path[:] = [rom, circuit["chips_dir"]]  # ours come before the interpreter's own modules of the same name
+    import hardware
+
+    hardware.open_board(circuit, control_fd)
+    solder(circuit, hardware)
+    board = {name: __import__(name) for name in _BOARD_MODULES}
+    from flash import Flash
+
+    flash = Flash(circuit["flash"], hardware.page)
+
+    for name in list(sys.modules):  # a program that has a module called `chip` or `flash` gets its own
+        if name != "__main__":
+            del sys.modules[name]
+    for name, module in board.items():
+        sys.modules[name] = sys.modules["u" + name] = module
+    sys.path[:] = ["", ".frozen", "/lib"]
+    vfs.umount("/")
+    leave_heap(circuit["heap_bytes"], hardware)
+    try:
+        vfs.mount(flash, "/")
+    except OSError:  # blank: a board makes a file system then (ports/esp32/modules/inisetup.py)
+        vfs.VfsLfs2.mkfs(flash)
+        vfs.mount(flash, "/")
+    os.chdir("/")
+    return hardware
+
+
+def solder(circuit, hardware):
+    """Put the chips where the circuit has them."""
+    buses = circuit["buses"]
+    for number, sensor in enumerate(circuit["sensors"]):
+        sys.path.insert(0, sensor["model_dir"])
+        module = __import__(sensor["chip"])
+        sys.path.pop(0)
+        chip = module.Chip(sensor, circuit["seed"] * 31 + number)
+        chip.taken_at = sensor["taken_at"]
+        if sensor.get("bus"):
+            bus = buses[sensor["bus"]]
+            hardware.i2c_chips.setdefault((bus["scl"], bus["sda"]), {})[sensor["address"]] = chip
+        elif hasattr(chip, "rssi"):
+            hardware.radio = chip
+    if hardware.radio is None:
+        from vitals import Radio
+
+        hardware.radio = Radio({}, circuit["seed"])
+
+
+def leave_heap(size_bytes, hardware):
+    """Fill the heap until `size_bytes` are free: models and modules take from the surplus the host gave, not from the
+    firmware."""
+    gc.collect()
+    surplus = gc.mem_free() - size_bytes
+    if surplus < 0:
+        print("emulated board: the models of its chips take %d bytes more than was set aside" % -surplus)
+    else:
+        hardware.ballast = bytearray(surplus)
+
+
+def run(hardware, namespace):
+    """boot.py and main.py; then the REPL, where a board waits for ever (a watchdog that was armed still bites)."""
+    del namespace["power"]
+    sys.argv[:] = [""]
+    hardware.tell(b"booted")
+    outcome = execute("boot.py", namespace, hardware)
+    if outcome == b"done":
+        outcome = execute("main.py", namespace, hardware)
+    hardware.tell(b"ended " + outcome)
+    while True:
+        try:
+            hardware.wait()
+        except KeyboardInterrupt:
+            pass
+
+
+def execute(path, namespace, hardware):
+    try:
+        os.stat(path)
+    except OSError:
+        return b"done"
+    try:
+        execfile(path, namespace)
+    except KeyboardInterrupt as interrupt:
+        sys.print_exception(interrupt)
+        return b"interrupted"
+    except SystemExit:  # a soft reset, on a board
+        hardware.leave(b"soft")
+    except BaseException as error:
+        sys.print_exception(error)
+        return b"failed"
+    return b"done"
