@@ -1,0 +1,160 @@
+// The words of gateway/dashboard/FEED.md. Times are Unix milliseconds (UTC) and end in `_ms`.
+
+export interface Quantity {
+  name: string;
+  title: string;
+  unit: string;
+  decimals: number;
+  low: number;
+  high: number;
+  /** Words for whole-number values; the keys are the numbers as text. */
+  labels: Record<string, string>;
+  sensor: string;
+  chip: string;
+}
+
+export interface Sensor {
+  name: string;
+  chip: string;
+  period_ms: number;
+  quantities: Quantity[];
+}
+
+export interface Latest {
+  value: number;
+  at_ms: number;
+  quality: string;
+  /** Sent ahead of a backlog, not stored yet. */
+  provisional: boolean;
+}
+
+export interface Counts {
+  samples: number;
+  events: number;
+  gaps: number;
+  /** How many samples the gaps stand for, at most. */
+  lost: number;
+  quarantined: number;
+}
+
+export interface Link {
+  address: string;
+  firmware: string;
+  frames: number;
+  bytes_in: number;
+  samples: number;
+  errors: Record<string, number>;
+  /** Samples per second over the last 10 s. */
+  rate: number;
+  rtt_ms: number | null;
+  clock: string | null;
+}
+
+export interface CommandArgument {
+  name: string;
+  title: string;
+  type: "integer" | "number" | "string" | "boolean";
+  low: number | null;
+  high: number | null;
+  default: Scalar;
+}
+
+export interface CommandSpec {
+  name: string;
+  title: string;
+  args: CommandArgument[];
+}
+
+export interface Device {
+  id: string;
+  node: string;
+  title: string;
+  hardware: string | null;
+  added_ms: number;
+  online: boolean;
+  since_ms: number | null;
+  last_seen_ms: number | null;
+  newest_at_ms: number | null;
+  sensors: Sensor[];
+  latest: Record<string, Latest>;
+  counts: Counts;
+  connection: Link | null;
+  commands: CommandSpec[];
+}
+
+/** A value, or a whole frame (`quantity` null), that validation refused. `value` is its JSON text. */
+export interface Refused {
+  at_ms: number;
+  boot_id: string;
+  seq: number;
+  quantity: string | null;
+  value: string;
+  code: string;
+  reason: string;
+}
+
+export interface DeviceEvent {
+  at_ms: number;
+  boot_id: string;
+  seq: number;
+  code: string;
+  sensor: string | null;
+  data: Record<string, Scalar>;
+}
+
+export interface Gap {
+  boot: number;
+  boot_id: string;
+  from: number;
+  to: number | null;
+  count: number | null;
+  at_most: number | null;
+  why: string;
+}
+
+export type Scalar = string | number | boolean | null;
+
+export type ServerMessage =
+  | { type: "snapshot"; gateway: string; version: string; at_ms: number; devices: Device[] }
+  | {
+      type: "samples";
+      device: string;
+      boot_id: string;
+      seq: number[];
+      at_ms: number[];
+      quality: string;
+      values: Record<string, (number | null)[]>;
+    }
+  | { type: "latest"; device: string; at_ms: number; values: Record<string, number | null> }
+  | { type: "quarantine"; device: string; rows: Refused[] }
+  | { type: "event"; device: string; rows: DeviceEvent[] }
+  | ({ type: "gap"; device: string } & Gap)
+  | {
+      type: "presence";
+      device: string;
+      online: boolean;
+      since_ms: number | null;
+      last_seen_ms: number | null;
+      connection: Link | null;
+    }
+  | { type: "counts"; device: string; counts: Counts }
+  | { type: "device"; device: string; info: Device }
+  | { type: "removed"; device: string }
+  | { type: "heartbeat"; at_ms: number };
+
+export type Samples = Extract<ServerMessage, { type: "samples" }>;
+
+/** REST: the newest `max_points` of each quantity, thinned so that dips and peaks stay. */
+export interface History {
+  from_ms: number;
+  to_ms: number;
+  series: Record<string, { at_ms: number[]; value: (number | null)[] }>;
+}
+
+export interface CommandResult {
+  id: string;
+  name: string;
+  status: "done" | "failed" | "expired" | "unknown";
+  data: Record<string, Scalar>;
+  error: { code: string; text: string } | null;
+}

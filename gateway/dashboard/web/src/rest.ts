@@ -1,0 +1,44 @@
+// The gateway's REST resources, as far as the page uses them.
+
+import { parseEvents, parseHistory, parseProblem, parseQuarantine, parseResult } from "./parse.ts";
+import type { CommandResult, DeviceEvent, History, Refused, Scalar } from "./protocol.ts";
+
+const TIMEOUT_MS = 15_000;
+const COMMAND_TIMEOUT_S = 10;
+
+/** The gateway said no, or nothing. The message is for people. */
+export class RestError extends Error {}
+
+async function call(path: string, init: RequestInit = {}): Promise<unknown> {
+  let response: Response;
+  try {
+    response = await fetch(path, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
+  } catch {
+    throw new RestError("The gateway did not answer.");
+  }
+  const body: unknown = await response.json().catch(() => null);
+  if (!response.ok) throw new RestError(parseProblem(body)?.text ?? `The gateway answered ${response.status}.`);
+  return body;
+}
+
+const at = (device: string, resource: string) => `/api/devices/${encodeURIComponent(device)}/${resource}`;
+
+export async function history(device: string, from_ms: number, max_points: number, quantity?: string): Promise<History> {
+  const query = new URLSearchParams({ from_ms: String(Math.floor(from_ms)), max_points: String(max_points) });
+  if (quantity) query.set("quantity", quantity);
+  return parseHistory(await call(`${at(device, "samples")}?${query}`));
+}
+
+export const quarantine = async (device: string): Promise<Refused[]> => parseQuarantine(await call(at(device, "quarantine")));
+
+export const events = async (device: string): Promise<DeviceEvent[]> => parseEvents(await call(at(device, "events")));
+
+export async function send(device: string, name: string, args: Record<string, Scalar>): Promise<CommandResult> {
+  const body = JSON.stringify({ name, args, timeout_s: COMMAND_TIMEOUT_S });
+  return parseResult(await call(at(device, "commands"), { method: "POST", headers: { "Content-Type": "application/json" }, body }));
+}
+
+/** False when this browser has to log in. Rejects when the gateway cannot be reached. */
+export async function loggedIn(): Promise<boolean> {
+  return (await fetch("/api/session", { signal: AbortSignal.timeout(TIMEOUT_MS) })).status !== 401;
+}

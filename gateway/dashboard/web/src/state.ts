@@ -1,0 +1,144 @@
+// What the page knows. Pure: no DOM, no socket, no clock. Every change of it is `reduce(state, action)`.
+
+import type { Device, DeviceEvent, Gap, Refused, ServerMessage } from "./protocol.ts";
+import { unreachable } from "./unreachable.ts";
+
+/** Newest rows kept per device, of what was refused and of what happened. */
+export const ROWS_KEPT = 200;
+
+/** A line of the device's log. A gap has no time of its own: `at_ms` is then when this page heard of it. */
+export type LogRow = ({ kind: "event" } & DeviceEvent) | ({ kind: "gap"; at_ms: number } & Gap);
+
+export interface DeviceState extends Device {
+  /** Newest first, like `log`. */
+  refused: readonly Refused[];
+  log: readonly LogRow[];
+}
+
+export interface State {
+  gateway: string;
+  version: string;
+  /** False until the first snapshot: only then does an empty `devices` mean that there is none. */
+  loaded: boolean;
+  /** Snapshots taken: each may hide a hole before it, so whoever shows history loads it again. */
+  snapshots: number;
+  /** What to add to the browser's clock to get the gateway's. Ages are told by the gateway's clock. */
+  skew_ms: number;
+  /** By id, in the order of the ids. */
+  devices: ReadonlyMap<string, DeviceState>;
+}
+
+/** A message from the feed, or rows that REST gave for one device. */
+export type Action =
+  | ServerMessage
+  | { type: "refused.loaded"; device: string; rows: Refused[] }
+  | { type: "events.loaded"; device: string; rows: DeviceEvent[] };
+
+export const EMPTY: State = { gateway: "", version: "", loaded: false, snapshots: 0, skew_ms: 0, devices: new Map() };
+
+/** `heard_ms`: when the message arrived, by the browser's clock. */
+export function reduce(state: State, action: Action, heard_ms: number): State {
+  switch (action.type) {
+    case "snapshot":
+      return {
+        gateway: action.gateway,
+        version: action.version,
+        loaded: true,
+        snapshots: state.snapshots + 1,
+        skew_ms: action.at_ms - heard_ms,
+        devices: byId(action.devices.map((device) => withRows(device, state.devices.get(device.id)))),
+      };
+    case "heartbeat":
+      return { ...state, skew_ms: action.at_ms - heard_ms };
+    case "samples":
+      return change(state, action.device, (device) => {
+        const latest = { ...device.latest };
+        for (const [name, column] of Object.entries(action.values)) {
+          for (let index = column.length - 1; index >= 0; index--) {
+            const value = column[index];
+            if (typeof value !== "number") continue; // not measured in this sample: an older one may have it
+            const at_ms = action.at_ms[index]!;
+            const known = latest[name];
+            if (!known || at_ms >= known.at_ms) latest[name] = { value, at_ms, quality: action.quality, provisional: false };
+            break;
+          }
+        }
+        return { ...device, latest, newest_at_ms: action.at_ms.reduce((a, b) => Math.max(a, b), device.newest_at_ms ?? 0) };
+      });
+    case "latest":
+      return change(state, action.device, (device) => {
+        const latest = { ...device.latest };
+        for (const [name, value] of Object.entries(action.values)) {
+          const known = latest[name];
+          if (value === null || (known && known.at_ms > action.at_ms)) continue;
+          latest[name] = { value, at_ms: action.at_ms, quality: "estimated", provisional: true };
+        }
+        return { ...device, latest };
+      });
+    case "quarantine":
+    case "refused.loaded":
+      return change(state, action.device, (device) => ({ ...device, refused: merge(action.rows, device.refused, refusedKey) }));
+    case "event":
+    case "events.loaded":
+      return change(state, action.device, (device) => ({
+        ...device,
+        log: merge(
+          action.rows.map((row) => ({ kind: "event" as const, ...row })),
+          device.log,
+          logKey,
+        ),
+      }));
+    case "gap": {
+      const { type: _, device: id, ...gap } = action;
+      const row: LogRow = { kind: "gap", at_ms: heard_ms + state.skew_ms, ...gap };
+      return change(state, id, (device) => ({ ...device, log: merge([row], device.log, logKey) }));
+    }
+    case "presence": {
+      const { online, since_ms, last_seen_ms, connection } = action;
+      return change(state, action.device, (device) => ({ ...device, online, since_ms, last_seen_ms, connection }));
+    }
+    case "counts":
+      return change(state, action.device, (device) => ({ ...device, counts: action.counts }));
+    case "device": {
+      const device = withRows(action.info, state.devices.get(action.device));
+      return { ...state, devices: byId([...others(state, action.device), device]) };
+    }
+    case "removed":
+      return { ...state, devices: byId(others(state, action.device)) };
+    default:
+      return unreachable(action);
+  }
+}
+
+/** A snapshot does not carry rows: those already known stay. */
+function withRows(device: Device, known: DeviceState | undefined): DeviceState {
+  return { ...device, refused: known?.refused ?? [], log: known?.log ?? [] };
+}
+
+function change(state: State, id: string, edit: (device: DeviceState) => DeviceState): State {
+  const device = state.devices.get(id);
+  if (!device) return state; // revoked a moment ago
+  return { ...state, devices: new Map(state.devices).set(id, edit(device)) };
+}
+
+function others(state: State, id: string): DeviceState[] {
+  return [...state.devices.values()].filter((device) => device.id !== id);
+}
+
+function byId(devices: DeviceState[]): ReadonlyMap<string, DeviceState> {
+  return new Map(devices.sort((a, b) => (a.id < b.id ? -1 : 1)).map((device) => [device.id, device]));
+}
+
+const refusedKey = (row: Refused) => `${row.boot_id} ${row.seq} ${row.quantity ?? ""} ${row.code}`;
+const logKey = (row: LogRow) => `${row.kind} ${row.boot_id} ${row.kind === "gap" ? row.from : row.seq}`;
+
+/** Both lists in one, newest first, each row once (the fresh one wins), bounded. */
+function merge<Row extends { at_ms: number; boot_id: string }>(
+  fresh: readonly Row[],
+  known: readonly Row[],
+  key: (row: Row) => string,
+): Row[] {
+  const rows = new Map<string, Row>();
+  for (const row of [...fresh, ...known]) if (!rows.has(key(row))) rows.set(key(row), row);
+  return [...rows.values()].sort((a, b) => b.at_ms - a.at_ms).slice(0, ROWS_KEPT);
+}

@@ -1,0 +1,158 @@
+// The points of one line in a chart: typed arrays outside the page's state, so that 50 samples a second cost next to nothing.
+// Pure.
+//
+// The points lie in one piece, `start` to `end`, in arrays of twice the capacity; when the end is reached, they are moved to the
+// front. So views of them need no copy, and appending costs O(1) on average.
+
+const CAPACITY = 4096;
+
+export class Trace {
+  #at = new Float64Array(2 * CAPACITY);
+  #value = new Float64Array(2 * CAPACITY);
+  #start = 0;
+  #end = 0;
+
+  /** Grows with every change: whoever draws compares it with the one drawn. */
+  version = 0;
+
+  /** Something came that belongs before the newest point (a backlog, a corrected time): load the history again. */
+  outdated = false;
+
+  // The bucket that is being filled: its lowest and highest point are the last one or two points of the line.
+  #bucket = -1;
+
+  /**
+   * `span_ms`: how far back the chart reaches. `bucket_ms`: of the points that fall into one bucket only the lowest and the
+   * highest stay, so that a day of fast samples fits and every dip and peak is still seen.
+   */
+  constructor(
+    readonly span_ms: number,
+    readonly bucket_ms: number,
+  ) {}
+
+  get length(): number {
+    return this.#end - this.#start;
+  }
+
+  get at_ms(): Float64Array {
+    return this.#at.subarray(this.#start, this.#end);
+  }
+
+  get values(): Float64Array {
+    return this.#value.subarray(this.#start, this.#end);
+  }
+
+  get lastAt_ms(): number {
+    return this.length ? this.#at[this.#end - 1]! : -Infinity;
+  }
+
+  /** A new live point. One of the same instant replaces the last; an older one only marks the line as outdated. */
+  push(at_ms: number, value: number): void {
+    const last = this.#end - 1;
+    if (this.length && at_ms <= this.#at[last]!) {
+      if (at_ms === this.#at[last] && this.#value[last] !== value) {
+        this.#value[last] = value;
+        this.version++;
+      } else if (at_ms < this.#at[last]!) {
+        this.outdated = true;
+      }
+      return;
+    }
+    const bucket = Math.floor(at_ms / this.bucket_ms);
+    if (bucket === this.#bucket && this.#inBucket(last - 1)) {
+      this.#thin(at_ms, value);
+    } else {
+      this.#bucket = bucket;
+      this.#append(at_ms, value);
+    }
+    this.#forget(at_ms - this.span_ms);
+    this.version++;
+  }
+
+  /** Put what REST gave in place of everything older than its end; live points that came since stay. */
+  load(at_ms: readonly number[], values: readonly (number | null)[]): void {
+    const liveAt = this.at_ms.slice();
+    const liveValues = this.values.slice();
+    this.#start = this.#end = 0;
+    this.#bucket = -1;
+    this.outdated = false;
+    const first = Math.max(0, at_ms.length - CAPACITY);
+    for (let index = first; index < at_ms.length; index++) {
+      const value = values[index];
+      if (typeof value === "number" && at_ms[index]! > this.lastAt_ms) this.#append(at_ms[index]!, value);
+    }
+    for (let index = 0; index < liveAt.length; index++) {
+      if (liveAt[index]! > this.lastAt_ms) this.#append(liveAt[index]!, liveValues[index]!);
+    }
+    this.version++;
+  }
+
+  /** Lowest and highest value from `from_ms` on; null where there is none. */
+  extent(from_ms: number): [low: number, high: number] | null {
+    let low = Infinity;
+    let high = -Infinity;
+    for (let index = this.#end - 1; index >= this.#start && this.#at[index]! >= from_ms; index--) {
+      low = Math.min(low, this.#value[index]!);
+      high = Math.max(high, this.#value[index]!);
+    }
+    return low <= high ? [low, high] : null;
+  }
+
+  #inBucket(index: number): boolean {
+    return index >= this.#start && Math.floor(this.#at[index]! / this.bucket_ms) === this.#bucket;
+  }
+
+  /** The bucket has two points already: keep the lowest and highest of the three, in order of time. */
+  #thin(at_ms: number, value: number): void {
+    const a = this.#end - 2;
+    const b = this.#end - 1;
+    const rising = this.#value[a]! <= this.#value[b]!;
+    const [low, high] = rising ? [this.#value[a]!, this.#value[b]!] : [this.#value[b]!, this.#value[a]!];
+    if (value >= low && value <= high) return;
+    const newHigh = value > high;
+    if (newHigh === rising) {
+      // the newest takes the place of the later point, which it outdoes
+      this.#at[b] = at_ms;
+      this.#value[b] = value;
+    } else {
+      // it outdoes the earlier point: the later one moves to the front
+      this.#at[a] = this.#at[b]!;
+      this.#value[a] = this.#value[b]!;
+      this.#at[b] = at_ms;
+      this.#value[b] = value;
+    }
+  }
+
+  #append(at_ms: number, value: number): void {
+    if (this.length === CAPACITY) this.#start++;
+    if (this.#end === this.#at.length) {
+      this.#at.copyWithin(0, this.#start, this.#end);
+      this.#value.copyWithin(0, this.#start, this.#end);
+      this.#end -= this.#start;
+      this.#start = 0;
+    }
+    this.#at[this.#end] = at_ms;
+    this.#value[this.#end] = value;
+    this.#end++;
+  }
+
+  /** Drop what is older, but keep one point: the line enters the chart from the left. */
+  #forget(before_ms: number): void {
+    while (this.length > 1 && this.#at[this.#start + 1]! < before_ms) this.#start++;
+  }
+}
+
+/**
+ * Where the line is broken: pairs of points that are further apart than samples of this period can be.
+ * A single missed sample is a gap; so is the time a device was away.
+ */
+export function gaps(at_ms: ArrayLike<number>, from: number, to: number, longest_ms: number): [number, number][] {
+  const found: [number, number][] = [];
+  for (let index = from + 1; index <= to; index++) {
+    if (at_ms[index]! - at_ms[index - 1]! > longest_ms) found.push([index - 1, index]);
+  }
+  return found;
+}
+
+/** The longest distance of neighbours in an unbroken line. Thinned lines keep two points of each bucket, so three is broken. */
+export const longestStepMs = (period_ms: number, bucket_ms: number): number => Math.max(1.8 * period_ms, 3 * bucket_ms);
