@@ -29,6 +29,7 @@ def load_profile(path: Path) -> Profile:
     file = _File.read(path)
     node, parts, board_report = _read_profile(file)
     check(parts, file.problems)
+    _check_drivers(parts, file)
     report = file.report() + board_report
     if report or node is None or parts.board is None:
         raise ProfileError("\n".join(report))

@@ -1,0 +1,301 @@
+"""Each mistake in a profile, and the line that says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.profile import ProfileError, hardware_dir, load_board, load_profile
+from tests.gateway.profile.node import CLIMATE, DRIVERS, line_of, problems, write_node
+
+BOARD = (hardware_dir() / "boards" / "esp32-devkitc.toml").read_text("utf-8")
+LED = '[outputs.led]\nkind = "led"\npin = "GPIO2"\n'
+TEMPERATURE = 'temperature = { unit = "°C", range = [-40, 85], precision = 0.01,'
+
+
+def temperature(unit="°C", span="[-40, 85]", precision="0.01"):
+    return TEMPERATURE, f'temperature = {{ unit = "{unit}", range = {span}, precision = {precision},'
+
+
+def test_a_problem_names_file_line_and_key(tmp_path):
+    path = write_node(tmp_path, ("period_ms = 1000\n", "period_ms = 5\n"))
+    with pytest.raises(ProfileError) as caught:
+        load_profile(path)
+    line = line_of("period_ms = 1000")
+    assert str(caught.value) == f"{path}:{line}: sensors.climate.period_ms: must be at least 10, not 5"
+
+
+def test_all_problems_come_together_in_the_order_of_the_file(tmp_path):
+    found = problems(
+        tmp_path,
+        ('title = "Climate node"', 'titel = "Climate node"'),
+        ("frequency_hz = 400000", "frequency_hz = 5"),
+        ("period_ms = 1000\n", "period_ms = 5\n"),
+        temperature(unit="C"),
+        ("range = [0, 100]", "range = [100, 0]"),
+        ('chip = "vitals"', 'chip = "vitels"'),
+        ('pin = "GPIO2"', 'pin = "GPIO34"'),
+        ("ram_samples = 512", "ram_samples = 5"),
+    )
+    assert [line.split(": ")[0] for line in found] == [
+        "node.title",
+        "node.titel",
+        "buses.i2c0.frequency_hz",
+        "sensors.climate.period_ms",
+        "sensors.climate.quantities.temperature.unit",
+        "sensors.climate.quantities.humidity.range",
+        "sensors.vitals.chip",
+        "delivery.ram_samples",
+    ]  # nothing is said of the LED's pin: which board it is on is not known while [node] is wrong
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        # keys
+        (('active = "high"', 'activ = "high"'), 'outputs.led.activ: unknown key; did you mean "active"?'),
+        (("[delivery]", "[delivry]"), 'delivry: unknown key; did you mean "delivery"?'),
+        (
+            ("precision = 0.01, max_change_per_s = 20", "precison = 0.01"),
+            '.precison: unknown key; did you mean "precision"?',
+        ),
+        (('board = "esp32-devkitc"', ""), "node.board: is missing"),
+        (('chip = "bme280"', "chip = 5"), 'sensors.climate.chip: must be text in "quotes", not 5'),
+        (("period_ms = 1000\n", 'period_ms = "1 s"\n'), 'sensors.climate.period_ms: must be a whole number, not "1 s"'),
+        (("period_ms = 1000\n", "period_ms = 1000.5\n"), "must be a whole number, not 1000.5"),
+        (("period_ms = 1000\n", "period_ms = true\n"), "must be a whole number, not true"),
+        (("period_ms = 1000\n", "period_ms = 86_400_001\n"), "must be at most 86_400_000, not 86400001"),
+        (
+            ("[sensors.vitals]\n", '[sensors.vitals]\nname = "x"\n'),
+            "sensors.vitals.name: a table's name is its key: leave this out",
+        ),
+        (
+            ('[outputs.led]\nkind = "led"', '[outputs]\nled = 5\n[outputs.lamp]\nkind = "led"'),
+            "outputs.led: must be a table, not 5",
+        ),
+        (('kind = "i2c"', 'kind = "spi"'), 'buses.i2c0.kind: must be "i2c", not "spi"'),
+        (('kind = "led"', 'kind = "relay"'), 'outputs.led.kind: must be "led", not "relay"'),
+        (('"unsent"', '"everything"'), 'delivery.power_loss: must be "none" or "unsent", not "everything"'),
+        (("ram_samples = 512", "ram_samples = 15"), "delivery.ram_samples: must be at least 16, not 15"),
+        # names
+        (("[sensors.vitals]\n", '[sensors."Vi tals"]\nx = 1\n[sensors.vitals]\n'), '"Vi tals" is not a name'),
+        (("\nhumidity =", "\nHumidity ="), '"Humidity" is not a name: a small letter'),
+        (('name = "climate-node"', 'name = "climate/node"'), 'node.name: "climate/node" is not a name'),
+        (("[buses.i2c0]", "[buses.wires]"), '"wires" is not a bus: it is called after the controller it uses'),
+        (('chip = "bme280"', 'chip = "../x"'), '"../x" is not a name'),
+        (('board = "esp32-devkitc"', 'board = "../x"'), 'node.board: "../x" is not a name'),
+        (
+            ('title = "Climate node"', 'title = "a\\u001Bb"'),
+            "node.title: must be 1 to 64 characters that can be printed",
+        ),
+        (('title = "Air pressure"', 'title = ""'), "must be 1 to 64 characters"),
+        # quantities
+        (temperature(span="[85, -40]"), "range: the low end, 85, must be below the high end, -40"),
+        (temperature(span="[0, 0]"), "range: the low end, 0, must be below"),
+        (temperature(span="[0]"), "range"),
+        (temperature(span="[-inf, inf]"), "range[0]: must be a number, and finite, not -inf"),
+        (temperature(precision="0.05"), "precision: must be 0.1, 0.01 ... 0.000001 or a whole number, not 0.05"),
+        (temperature(precision="0"), "precision: must be 0.1"),
+        (temperature(precision="-1"), "precision: must be 0.1"),
+        (temperature(precision="1.5"), "precision: must be 0.1"),
+        (temperature(precision="nan"), "precision: must be a number, and finite"),
+        (("max_change_per_s = 5", "max_change_per_s = 0"), "max_change_per_s: must be above 0, not 0"),
+        (("range = [0, 1e9]", "range = [0, 2e9]"), "uptime.range: 2e+09 in steps of 1 does not fit the 30 bits"),
+        (temperature(span="[-11e6, 0]"), "does not fit the 30 bits a board counts with: stay below 1.07374e+07"),
+        (("\nhumidity =", "\nrssi ="), "sensors.vitals.quantities.rssi: sensor climate measures a rssi already"),
+        (("labels = { 0 =", "labels = { 16 ="), "labels: 16 is outside the range 0 to 15"),
+        (("labels = { 0 =", "labels = { zero ="), "labels.zero: must be a whole number"),
+        (
+            ('title = "Temperature"', 'labels = { 1 = "one" }'),
+            "labels: are for whole numbers, and the precision is 0.01",
+        ),
+        # units
+        (temperature(unit="C"), 'unit: "C" is not a unit that Home Assistant knows; did you mean "°C"?'),
+        # buses
+        (('bus = "i2c0"', 'bus = "i2c1"'), 'sensors.climate.bus: there is no [buses.i2c1]; did you mean "i2c0"?'),
+        (("address = 0x76\n", ""), "sensors.climate.address: is missing: a sensor on an I2C bus has one"),
+        (('bus = "i2c0"\n', ""), "sensors.climate.address: is for a sensor on a bus, and no bus is named"),
+        (("address = 0x76", "address = 0x78"), "sensors.climate.address: must be at most 119, not 120"),
+        (
+            ("[buses.i2c0]", '[buses.i2c5]\nkind = "i2c"\nscl = "GPIO4"\nsda = "GPIO5"\n[buses.i2c0]'),
+            "buses.i2c5: ESP32-DevKitC V4 has no such controller; it has: i2c0, i2c1",
+        ),
+        (
+            ('[sensors.vitals]\nchip = "vitals"', '[sensors.vitals]\nchip = "vitals"\nbus = "i2c0"\naddress = 118'),
+            "sensors.vitals.address: sensor climate answers to 0x76 on i2c0 already",
+        ),
+        # pins
+        (('scl = "GPIO22"', 'scl = "GPIO2"'), "buses.i2c0.scl: GPIO2 must be low while the chip starts"),
+        (('scl = "GPIO22"', 'scl = "GPIO21"'), "buses.i2c0.sda: GPIO21 is used by buses.i2c0.scl already"),
+        (('pin = "GPIO2"', 'pin = "GPIO21"'), "outputs.led.pin: GPIO21 is used by buses.i2c0.sda already"),
+        (('pin = "GPIO2"', 'pin = "GPIO99"'), "outputs.led.pin: ESP32-DevKitC V4 has no GPIO99"),
+        (('pin = "GPIO2"', 'pin = "2"'), 'outputs.led.pin: "2" is not a pin: write it as the board file does'),
+        (('pin = "GPIO2"', 'pin = "GPIO1"'), "outputs.led.pin: GPIO1 is reserved: USB serial, TX"),
+        (('pin = "GPIO2"', 'pin = "GPIO6"'), "outputs.led.pin: GPIO6 is reserved: flash"),
+        (('pin = "GPIO2"', 'pin = "GPIO34"'), "outputs.led.pin: GPIO34 is input only"),
+        (('sda = "GPIO21"', 'sda = "GPIO39"'), "buses.i2c0.sda: GPIO39 is input only"),
+        (('chip = "vitals"\n', 'chip = "vitals"\npin = "GPIO15"\n'), "nobody knows what the circuit here does"),
+        (
+            ('active = "high"', 'active = "low"'),
+            "GPIO2 must be low while the chip starts, and the circuit here pulls it high",
+        ),
+        (('sda = "GPIO21"', 'sda = "GPIO12"'), "(high at reset selects 1.8 V flash: the board does not start)"),
+        # memory
+        (("ram_samples = 512", "ram_samples = 4096"), "take more than a quarter of the 163840 bytes"),
+        # drivers
+        (('chip = "bme280"', 'chip = "bme281"'), 'sensors.climate.chip: no driver for "bme281": there is neither '),
+        (
+            ("\nhumidity =", "\nwetness ="),
+            'quantities.wetness: the driver of "bme280" does not measure this; it measures temperature',
+        ),
+        (temperature(precision="0.001"), 'a precision of 0.001 is finer than the driver of "bme280" gives, 0.01'),
+        # boards
+        (
+            ('board = "esp32-devkitc"', 'board = "esp32-devkit"'),
+            'no board is called "esp32-devkit"; did you mean "esp32-devkitc"?',
+        ),
+        (('board = "esp32-devkitc"', 'board = "z80"'), 'no board is called "z80"; there are: esp32-devkitc'),
+    ],
+)  # fmt: skip - one mistake a line
+def test_a_mistake_is_said_once_with_its_key(tmp_path, change, says):
+    found = problems(tmp_path, change)
+    assert len([line for line in found if says in line]) == 1, found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('scl = "GPIO22"', 'scl = "GPIO15"'),  # pulled up, as the chip wants it
+        ('pin = "GPIO2"\nactive = "high"', 'pin = "GPIO5"\nactive = "low"'),
+        ('pin = "GPIO2"\nactive = "high"', 'pin = "GPIO15"\nallow_strap = true'),
+        ('chip = "vitals"\n', 'chip = "vitals"\npin = "GPIO34"\n'),
+        ('chip = "vitals"\n', 'chip = "vitals"\npin = "GPIO15"\nallow_strap = true\n'),
+        ('chip = "vitals"\n', 'chip = "vitals"\noptions = { gain = 2, mode = "fast", on = true, k = 0.5 }\n'),
+        ("period_ms = 1000\n", "period_ms = 10\n"),
+        ("period_ms = 1000\n", "period_ms = 86_400_000\n"),
+    ],
+)
+def test_what_is_harmless_is_allowed(tmp_path, change):
+    assert problems(tmp_path, change) == []
+
+
+def test_options_are_flat(tmp_path):
+    (line,) = problems(tmp_path, ('chip = "vitals"\n', 'chip = "vitals"\noptions = { a = { b = 1 } }\n'))
+    assert line == "sensors.vitals.options.a: must be text, a number, true or false"
+
+
+def test_an_empty_profile_says_what_belongs_into_one(tmp_path):
+    assert problems(tmp_path, text="") == [
+        "node.board: is missing",
+        "node.name: is missing",
+        "node.title: is missing",
+        "sensors: is missing: a node has at least one sensor, such as [sensors.climate]",
+    ]
+
+
+def test_a_sensor_without_quantities_says_so_once(tmp_path):
+    assert problems(tmp_path, text=f'{CLIMATE}[sensors.extra]\nchip = "vitals"\nperiod_ms = 10\n') == [
+        "sensors.extra.quantities: is missing: a sensor measures at least one quantity"
+    ]
+
+
+@pytest.mark.parametrize("key", ["node", "buses", "sensors", "outputs", "delivery"])
+def test_a_value_where_a_table_belongs_is_one_problem(tmp_path, key):
+    found = problems(tmp_path, text=f"{key} = 5\n")
+    assert len([line for line in found if line.startswith(f"{key}: must be a table")]) == 1, found
+
+
+def test_a_syntax_error_names_file_and_line(tmp_path):
+    path = tmp_path / "profile.toml"
+    path.write_text("[node]\nname = climate\n")
+    with pytest.raises(ProfileError, match=rf"^{path}:2: not valid TOML: Invalid value$"):
+        load_profile(path)
+
+
+def test_a_file_that_is_not_there_or_not_text_is_one_line(tmp_path):
+    with pytest.raises(ProfileError, match=r"profile.toml: cannot be read: No such file or directory$"):
+        load_profile(tmp_path / "profile.toml")
+    (tmp_path / "profile.toml").write_bytes(b"\xff")
+    with pytest.raises(ProfileError, match=r"profile.toml: is not UTF-8 text$"):
+        load_profile(tmp_path / "profile.toml")
+
+
+def test_a_missing_driver_names_both_places(tmp_path):
+    path = write_node(tmp_path, ('chip = "bme280"', 'chip = "sht99"'))
+    with pytest.raises(ProfileError) as caught:
+        load_profile(path)
+    assert str(tmp_path / "sensors" / "sht99.py") in str(caught.value)
+    assert "firmware/device/sensors/sht99.py" in str(caught.value)
+
+
+def test_a_driver_is_looked_at_and_never_run(tmp_path):
+    path = write_node(tmp_path)
+    driver = tmp_path / "sensors" / "bme280.py"
+    driver.write_text('import machine\nraise SystemExit("was run")\n' + DRIVERS["bme280"])
+    load_profile(path)
+    driver.write_text("import machine\nQUANTITIES = make()\n")  # not written out: nothing to compare with
+    load_profile(path)
+    driver.write_text("def f(:\n")
+    with pytest.raises(ProfileError, match=r'climate.chip: the driver of "bme280" is not valid Python: line 1'):
+        load_profile(path)
+
+
+# -- boards
+
+
+def board_problems(tmp_path, *changes):
+    text = BOARD
+    for old, new in changes:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    path = tmp_path / "esp32-devkitc.toml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ProfileError) as caught:
+        load_board(path)
+    return str(caught.value).replace(str(path), "board")
+
+
+def test_the_board_is_right():
+    board = load_board(hardware_dir() / "boards" / "esp32-devkitc.toml")
+    assert board.pins["GPIO12"].strap == "low"
+    assert board.pins["GPIO34"].can == ("in", "adc")
+    headers = [pin.header for pin in board.pins.values()]
+    assert len(set(headers)) == len(headers), "two pins at one place"
+
+
+def test_a_boards_mistakes_come_together_with_their_lines(tmp_path):
+    text = board_problems(
+        tmp_path,
+        ("heap_bytes = 163840", "heap = 163840"),
+        ('can = ["in", "adc"], header = "J2-5"', 'can = ["in", "digital"], header = "J2-5"'),
+        ('strap = "high", header = "J3-10"', 'strap = 1, header = "J3-10"'),
+    )
+    lines = text.splitlines()
+    assert [line.split(": ")[1] for line in lines] == [
+        "board.heap_bytes",
+        "board.heap",
+        "pins.GPIO5.strap",
+        "pins.GPIO34.can[1]",
+    ]
+    assert lines[3].startswith(f"board:{line_of('GPIO34', BOARD)}: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (('name = "esp32-devkitc"', 'name = "other"'), 'board.name: must be "esp32-devkitc", as the file is called'),
+        (("[pins]", "[pinz]"), 'pinz: unknown key; did you mean "pins"?'),
+        (("GPIO4 =", "D4x ="), '"D4x" is not a pin'),
+        (('chip = "esp32"', 'chip = "avr"'), 'board.chip: must be "esp32", not "avr"'),
+    ],
+)
+def test_a_boards_mistake_is_said(tmp_path, change, says):
+    assert says in board_problems(tmp_path, change)
+
+
+def test_a_broken_board_beside_the_profile_is_reported_with_the_profiles_own_mistakes(tmp_path):
+    (tmp_path / "esp32-devkitc.toml").write_text(BOARD.replace("heap_bytes", "heap"))
+    path = write_node(tmp_path, ("period_ms = 1000\n", "period_ms = 5\n"))
+    with pytest.raises(ProfileError) as caught:
+        load_profile(path)
+    files = {line.split(":")[0] for line in str(caught.value).splitlines()}
+    assert files == {str(path), str(tmp_path / "esp32-devkitc.toml")}
