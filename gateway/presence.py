@@ -1,6 +1,6 @@
 """Who is connected now, and how that goes. In memory only: what must last is in the store.
 
-The device server keeps this up to date; whoever shows it watches. Pure but for the default clock of the rate.
+The device server keeps this up to date; whoever shows it watches.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RATE_S: Final = 10
 class ConnectionInfo:
     """One connection of a device and its figures; the device server counts in it while it lasts.
 
-    `since_ms` and `last_seen_ms` are Unix milliseconds. `rtt_ms` and `quality` are None before the first clock exchange."""
+    `since_ms` and `last_seen_ms` are Unix milliseconds; `rtt_ms` and `quality` None before the first clock exchange."""
 
     device: str
     epoch: int

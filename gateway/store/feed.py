@@ -96,7 +96,7 @@ class Feed:
         skip = len(self._tail) - (self.newest - id)
         if skip < 0:
             return None
-        found = []
+        found: list[Batch] = []
         for batch in itertools.islice(self._tail, skip, None):
             if len(found) == limit:
                 break
