@@ -77,7 +77,11 @@ class Trouble(enum.Enum):
     REFUSED = "refused"
     """The broker answered, and a person has to change something."""
     VERSION = "version"
-    """The broker does not speak this version, or closed without a word, which some do for that reason."""
+    """The broker does not speak this version."""
+    SILENT = "silent"
+    """The broker closed without a word. Some do for a version they do not speak."""
+    STALLED = "stalled"
+    """We gave up: it is connected, but does not answer."""
     LOST = "lost"
 
 
@@ -190,7 +194,7 @@ class Connection:
 
     def abort(self, why: str) -> None:
         """Cut the line; `Closed` follows at once. The broker publishes the will."""
-        self._end(Closed(Trouble.STOPPED if self._closing else Trouble.LOST, why))
+        self._end(Closed(Trouble.STOPPED if self._closing else Trouble.STALLED, why))
         self._cut()
 
     def _too_late(self) -> None:
@@ -257,7 +261,7 @@ class Connection:
         if self._closing:
             self._post(Closed(Trouble.STOPPED, "closed"))
         elif not self._answered:
-            self._post(Closed(Trouble.VERSION, "the broker closed the connection without an answer"))
+            self._post(Closed(Trouble.SILENT, "the broker closed the connection without an answer"))
         elif flags.is_disconnect_packet_from_server:
             trouble = Trouble.REFUSED if reason.value == _TAKEN_OVER else Trouble.LOST
             self._post(Closed(trouble, self._sentence(reason)))

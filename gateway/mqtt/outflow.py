@@ -42,7 +42,9 @@ class Outflow:
         self.cursor = cursor
         self.window = window
         self.dropped = 0
-        """Results that had to go because nobody could be told."""
+        """Notices that had to go because too many waited."""
+        self.generation = 0
+        """Grows when the log must be read again from `cursor`."""
         self._pages: deque[_Page] = deque()
         self._waiting: deque[Item] = deque()
         self._notices: deque[Item] = deque()
@@ -116,10 +118,15 @@ class Outflow:
         results = [item for item in (*under_way, *self._notices) if not item.page and not item.message.retain]
         self._notices = deque(results[-MAX_NOTICES:])
 
-    def alone(self) -> Item | None:
-        """The message of the log that is under way, if it is the only one."""
-        items = [item for item in self._under_way if item.page]
-        return items[0] if len(items) == 1 else None
+    def start_over(self) -> None:
+        """Forget the log's messages, to have them made again. Only between connections."""
+        self._pages.clear()
+        self._waiting.clear()
+        self.generation += 1
+
+    def log_under_way(self) -> list[Item]:
+        """The messages of the log that are not acknowledged yet."""
+        return [item for item in self._under_way if item.page]
 
     def _advance(self) -> None:
         while self._pages and not self._pages[0].open:

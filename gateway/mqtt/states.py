@@ -1,6 +1,7 @@
-"""Newest value of each quantity, per device, for the retained `state` topic: pure.
+"""What is retained at the broker: the newest value of each quantity, and who is online. Pure.
 
-A state never goes back in time: a sample that arrives late changes only quantities of which nothing newer is known.
+Both are coalesced per device while they wait, and published again to a broker that has forgotten them. A state never
+goes back in time: a sample that arrives late changes only quantities of which nothing newer is known.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gateway.model import Batch, Sample
-from gateway.mqtt.topics import Decimals, Message, Number, Topics, number
+from gateway.mqtt.topics import Decimals, Message, Number, Topics, number, publishable
 
 INTERVAL_MS = 1_000
 """At most one state per device in this time. What is in between is in `samples`."""
@@ -50,6 +51,8 @@ class States:
 
     def update(self, batch: Batch, decimals: Decimals) -> None:
         """Take over what is new in a committed batch."""
+        if not publishable(batch.device):
+            return
         state = self._states.setdefault(batch.device, _State())
         if batch.boot_id == state.boot_id and batch.last <= state.seq:
             return  # seen already: both the live feed and the log come by here
@@ -62,6 +65,8 @@ class States:
 
     def provisional(self, device: str, at_ms: int, values: Mapping[str, float | None], decimals: Decimals) -> None:
         """A live value ahead of a backlog: it is not stored yet, and replaced by the sample that is."""
+        if not publishable(device):
+            return
         state = self._states.setdefault(device, _State())
         if at_ms > state.at_ms and self._merge(device, state, at_ms, values, decimals):
             state.provisional = True
@@ -79,13 +84,14 @@ class States:
         state.at_ms = at_ms
         return True
 
-    def due(self, now_ms: int) -> tuple[list[Message], int | None]:
-        """States to publish now, and in how many milliseconds the next one is due (None: when something changes)."""
-        messages, waits = [], []
+    def due(self, now_ms: int, most: int) -> tuple[list[Message], int | None]:
+        """Up to `most` states to publish now, and in how many milliseconds the next is due (None: when one changes)."""
+        messages: list[Message] = []
+        waits: list[int] = []
         for device in sorted(self._changed):
             state = self._states[device]
             wait_ms = 0 if state.sent_ms is None else state.sent_ms + INTERVAL_MS - now_ms
-            if wait_ms > 0:
+            if wait_ms > 0 or len(messages) >= most:
                 waits.append(wait_ms)
                 continue
             state.sent_ms = now_ms
@@ -109,6 +115,11 @@ class States:
             content["provisional"] = True
         return Message(self._topics.of(device, "state"), msgspec.json.encode(content), retain=True)
 
+    def forget(self, device: str) -> None:
+        """The device is no more."""
+        self._states.pop(device, None)
+        self._changed.discard(device)
+
     # over a restart of ours
     def save(self) -> bytes:
         saved = {d: Saved(s.values, s.boot, s.boot_id, s.seq) for d, s in self._states.items() if s.values}
@@ -122,3 +133,36 @@ class States:
             at_ms = max((at for at, _ in kept.values.values()), default=0)
             self._states[device] = _State(kept.values, at_ms, kept.boot, kept.boot_id, kept.seq)
             self._changed.add(device)
+
+
+class Presences:
+    """What every device's availability topic should say."""
+
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
+        self._online: dict[str, bool] = {}
+        self._changed: dict[str, None] = {}
+
+    def set(self, device: str, online: bool) -> None:
+        if publishable(device) and self._online.get(device) is not online:
+            self._online[device] = online
+            self._changed[device] = None
+
+    def online(self) -> list[str]:
+        return [device for device, online in self._online.items() if online]
+
+    def due(self, most: int) -> list[Message]:
+        """Up to `most` availabilities to publish now."""
+        devices = list(self._changed)[: max(0, most)]
+        for device in devices:
+            del self._changed[device]
+        return [self._topics.availability(device, self._online[device]) for device in devices]
+
+    def all_again(self) -> None:
+        """A new session with the broker."""
+        self._changed = dict.fromkeys(self._online)
+
+    def forget(self, device: str) -> None:
+        """The device is no more."""
+        self._online.pop(device, None)
+        self._changed.pop(device, None)

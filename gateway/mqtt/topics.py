@@ -173,6 +173,10 @@ class Topics:
     def availability(self, device: str, online: bool) -> Message:
         return Message(self.of(device, "availability"), ONLINE if online else OFFLINE, retain=True)
 
+    def forgotten(self, device: str) -> list[Message]:
+        """Clears what is retained of a device that is no more."""
+        return [Message(self.of(device, leaf), b"", retain=True) for leaf in ("availability", "state")]
+
     def result(self, answer: ResultMessage, correlation: bytes | None = None) -> Message:
         return Message(self.of(answer.device, "result"), msgspec.json.encode(answer), correlation=correlation)
 

@@ -1,9 +1,9 @@
 """MQTT 3.1.1 clients on a broker that speaks MQTT 5: packets translated both ways, pure.
 
 rumqttd has a 3.1.1 listener of its own, and it cannot be used: one MQTT 5 publish with any property, ours or another's,
-ends the connection of every 3.1.1 subscriber of that topic with a panic, and the first of them that comes back under its
-old client id poisons a lock, after which the listener serves nobody (measured, rumqttd 0.20.0). So 3.1.1 is translated
-here: MQTT 5 is 3.1.1 plus properties and reason codes, which are put in empty and taken out again.
+ends the connection of every 3.1.1 subscriber of that topic with a panic, and the first of them that comes back under
+its old client id poisons a lock, after which the listener serves nobody (measured, rumqttd 0.20.0). So 3.1.1 is
+translated here: MQTT 5 is 3.1.1 plus properties and reason codes, which are put in empty and taken out again.
 
 Section numbers: MQTT Version 5.0, OASIS Standard (2019).
 """

@@ -1,0 +1,343 @@
+"""The way out over MQTT: drains the store from a persistent cursor, and brings commands in. One per broker.
+
+A broker that is away is only a late cursor: it moves when the broker has acknowledged (QoS 1), in the order of the log,
+and what is not acknowledged is sent again, by us and not by paho, whose queue is in memory. So a sample can arrive
+twice, with the same (boot_id, seq), but never not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import aclosing, suppress
+from typing import Any, cast
+
+import msgspec
+
+from gateway.clock import Clock
+from gateway.command.dispatch import Dispatcher
+from gateway.config import MqttConfig
+from gateway.errors import StoreError
+from gateway.logs import clean
+from gateway.mqtt.connection import Received
+from gateway.mqtt.link import KEEPALIVE_S, Link
+from gateway.mqtt.outflow import Outflow
+from gateway.mqtt.states import Presences, States
+from gateway.mqtt.topics import (
+    OFFLINE,
+    BadRequest,
+    Decimals,
+    Message,
+    Request,
+    Topics,
+    answer,
+    publishable,
+    refusal,
+    runs,
+)
+from gateway.presence import Presence
+from gateway.store.devices import Devices
+from gateway.store.port import Store
+
+log = logging.getLogger("mqtt")
+
+PAGE_BATCHES = 100
+SAVE_EVERY_S = 10
+"""The cursor is written this often at most: every write wears the SD card. A crash repeats what was sent since."""
+DRAIN_S, GOODBYE_S = 1.0, 0.5
+"""At a clean stop: for what is committed to be acknowledged, and for `offline`."""
+MAX_COMMANDS = 32
+"""Commands under way from this broker; more are refused."""
+COMMAND_S = 10
+
+
+class Bridge:
+    """`start` never waits for the broker. What goes wrong later is in `stats()` and, once per change, in the log."""
+
+    def __init__(
+        self,
+        name: str,
+        config: MqttConfig,
+        store: Store,
+        devices: Devices,
+        presence: Presence,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        *,
+        gateway_id: str = "",
+        keepalive_s: int = KEEPALIVE_S,
+        seed: int | None = None,
+    ) -> None:
+        self.name = name
+        self.url = config.url
+        self._store = store
+        self._devices = devices
+        self._presence = presence
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._key = f"outlet/mqtt.{name}"
+        self._read_cursor = self._saved_cursor = ""
+        self._generation = 0
+        self._topics = Topics(config.base)
+        self._states = States(self._topics)
+        self._presences = Presences(self._topics)
+        self._decimals: dict[str, Decimals] = {}
+        self._outflow = Outflow("")
+        client_id = config.client_id or (f"{gateway_id}-{name}" if gateway_id else "")
+        self._link = Link(
+            name,
+            config,
+            client_id,
+            self._topics,
+            self._outflow,
+            clock,
+            opened=self._on_opened,
+            received=self._on_received,
+            moved=self._on_moved,
+            keepalive_s=keepalive_s,
+            seed=seed,
+        )
+        self._hungry = asyncio.Event()
+        self._retained = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._commands: set[asyncio.Task[None]] = set()
+        self._not_publishable = 0
+
+    def stats(self) -> dict[str, Any]:
+        """Figures for the status page."""
+        return {
+            "url": self.url,
+            **self._link.stats(),
+            "cursor": self._outflow.cursor,
+            "notices_dropped": self._outflow.dropped,
+            "not_publishable": self._not_publishable,
+        }
+
+    # start and stop
+    async def start(self) -> None:
+        """Go on where the cursor stands. Raises StoreError when the store cannot be asked."""
+        known = [info.id for info in await self._devices.list()]
+        entry = await self._store.get(f"{self._key}/cursor")
+        self._saved_cursor = self._read_cursor = self._outflow.cursor = entry.value.decode() if entry else ""
+        if saved := await self._store.get(f"{self._key}/states"):
+            with suppress(msgspec.DecodeError):  # of another version of ours: the states will come again
+                self._states.load(saved.value, known)
+        for device in known:
+            self._presences.set(device, self._presence.get(device) is not None)
+        if not self._link.client_id:
+            self._link.client_id = await self._drawn_client_id()
+        parts = (
+            self._link.run,
+            self._read_log,
+            self._publish_retained,
+            self._follow_live,
+            self._follow_presence,
+            self._follow_devices,
+            self._save_now_and_then,
+        )
+        self._tasks = [asyncio.create_task(self._for_ever(part)) for part in parts]
+
+    async def stop(self) -> None:
+        """Hand over what is committed, as far as the broker takes it within a second; say goodbye; keep the cursor."""
+        await self._within(DRAIN_S, self._drained)
+        tasks = [*self._tasks, *self._commands]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._link.is_open:
+            for device in self._presences.online():
+                self._outflow.notice(self._topics.availability(device, False))
+            self._outflow.notice(self._topics.bridge(OFFLINE))
+            self._link.pump(log_too=False)
+            await self._within(GOODBYE_S, self._nothing_under_way)
+            self._link.disconnect()
+            await self._within(GOODBYE_S, self._closed)
+        self._link.abort()
+        with suppress(StoreError):  # then the next start repeats what was sent since the last time
+            await self._save()
+            await self._store.put(f"{self._key}/states", self._states.save())
+
+    async def _drained(self) -> bool:
+        if not self._link.is_open:
+            return True
+        return self._outflow.idle and not await self._store.wait(self._read_cursor, 0)
+
+    async def _nothing_under_way(self) -> bool:
+        return not self._link.is_open or not self._outflow.under_way
+
+    async def _closed(self) -> bool:
+        return self._link.is_closed
+
+    async def _within(self, limit_s: float, condition: Callable[[], Awaitable[bool]]) -> None:
+        with suppress(TimeoutError, StoreError):
+            async with asyncio.timeout(limit_s):
+                while not await condition():  # noqa: ASYNC110  # at a stop only, and there is no event for all of it
+                    await asyncio.sleep(0.005)
+
+    async def _drawn_client_id(self) -> str:
+        """Two clients of one id push each other out of the broker, so it is drawn once and kept."""
+        if entry := await self._store.get(f"{self._key}/client_id"):
+            return entry.value.decode()
+        drawn = f"mpy-gateway-{secrets.token_hex(4)}"
+        await self._store.put(f"{self._key}/client_id", drawn.encode())
+        return drawn
+
+    async def _for_ever(self, part: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """One part of the bridge. A store that is not available is waited for, a fault of ours logged and tried again."""
+        told = ""
+        while True:
+            try:
+                await part()
+            except StoreError as error:
+                if str(error) != told:
+                    log.warning("%s: waits for the store: %s", self.name, error)
+                told = str(error)
+            except Exception:
+                log.exception("%s: a fault in %s", self.name, part.__name__)
+            await asyncio.sleep(1)
+
+    # the log
+    async def _read_log(self) -> None:
+        while True:
+            self._hungry.clear()
+            if not self._outflow.hungry:
+                await self._hungry.wait()
+                continue
+            generation = self._outflow.generation
+            if generation != self._generation:
+                self._generation, self._read_cursor = generation, self._outflow.cursor
+            batches = await self._store.read(self._read_cursor, limit=PAGE_BATCHES)
+            if not batches:
+                await self._store.wait(self._read_cursor, 5)
+                continue
+            messages: list[Message] = []
+            for run in runs(batches):
+                decimals = await self._decimals_of(run[0].profile)
+                for batch in run:
+                    self._states.update(batch, decimals)
+                if publishable(run[0].device):
+                    messages += self._topics.messages(run, decimals, self._link.max_payload)
+                else:
+                    self._skip(run[0].device)
+                await asyncio.sleep(0)  # a page can be long, and others want the loop
+            if generation == self._outflow.generation:
+                self._outflow.add(messages, batches[-1].cursor)
+                self._read_cursor = batches[-1].cursor
+                self._link.pump()
+                self._retained.set()
+
+    def _skip(self, device: str) -> None:
+        if not self._not_publishable:
+            log.error("%s: samples of the device %r cannot be published: its id is a topic of ours", self.name, device)
+        self._not_publishable += 1
+
+    async def _decimals_of(self, profile_hash: str) -> Decimals:
+        if profile_hash not in self._decimals:
+            profile = await self._devices.profile(profile_hash) if profile_hash else None
+            quantities = profile.quantities if profile else {}
+            self._decimals[profile_hash] = {name: quantity.decimals for name, quantity in quantities.items()}
+        return self._decimals[profile_hash]
+
+    async def _save_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_EVERY_S)
+            await self._save()
+
+    async def _save(self) -> None:
+        cursor = self._outflow.cursor
+        if cursor != self._saved_cursor:
+            await self._store.put(f"{self._key}/cursor", cursor.encode())
+            self._saved_cursor = cursor
+
+    # what is retained
+    def _on_opened(self) -> None:
+        self._presences.all_again()
+        self._states.all_again()
+        self._on_moved()
+
+    def _on_moved(self) -> None:
+        if self._outflow.hungry:
+            self._hungry.set()
+        self._retained.set()
+
+    async def _publish_retained(self) -> None:
+        while True:
+            wait_ms: int | None = None
+            self._retained.clear()
+            if self._link.is_open:
+                for message in self._presences.due(self._outflow.room):
+                    self._outflow.notice(message)
+                states, wait_ms = self._states.due(self._clock.monotonic_ms(), self._outflow.room)
+                for message in states:
+                    self._outflow.notice(message)
+                self._link.pump()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_ms / 1_000 if wait_ms else None):
+                    await self._retained.wait()
+
+    async def _follow_live(self) -> None:
+        """The log may be behind after a broker's outage; the state shows what is committed now."""
+        async with aclosing(cast(Any, self._store.live())) as live:
+            async for batch in live:
+                self._states.update(batch, await self._decimals_of(batch.profile))
+                self._retained.set()
+
+    async def _follow_presence(self) -> None:
+        async for change in self._presence.watch():
+            self._presences.set(change.device, self._presence.get(change.device) is not None)
+            if change.latest is not None:
+                info = await self._devices.get(change.device)
+                decimals = await self._decimals_of(info.profile_hash if info else "")
+                self._states.provisional(change.device, *change.latest, decimals)
+            self._retained.set()
+
+    async def _follow_devices(self) -> None:
+        """New devices are offline until they connect; of removed ones nothing stays retained."""
+        async for entry in self._store.watch("device/"):
+            device = (entry if isinstance(entry, str) else entry.key).removeprefix("device/")
+            if not isinstance(entry, str):
+                self._presences.set(device, self._presence.get(device) is not None)
+            elif publishable(device):
+                self._presences.forget(device)
+                self._states.forget(device)
+                for message in self._topics.forgotten(device):
+                    self._outflow.notice(message)
+                self._link.pump()
+            self._retained.set()
+
+    # commands
+    def _on_received(self, event: Received) -> None:
+        try:
+            request = self._topics.request(event.topic, event.payload)
+            if event.retain:
+                text = "a command must not be retained: it would be carried out at every connection"
+                raise BadRequest(refusal(request, "command.retained", text))
+            if len(self._commands) >= MAX_COMMANDS:
+                raise BadRequest(refusal(request, "command.busy", f"{MAX_COMMANDS} commands are under way"))
+        except BadRequest as bad:
+            self._answer(self._topics.result(bad.answer, event.correlation))
+        except ValueError:
+            log.warning("%s: a command to no device: %s", self.name, clean(event.topic))
+        else:
+            task = asyncio.create_task(self._carry_out(request, event.correlation))
+            self._commands.add(task)
+            task.add_done_callback(self._command_ended)
+
+    async def _carry_out(self, request: Request, correlation: bytes | None) -> None:
+        if await self._devices.get(request.device) is None:
+            reply = refusal(request, "device.unknown", "there is no such device")
+        else:
+            result = await self._dispatcher.send(request.device, request.name, request.args, COMMAND_S)
+            reply = answer(request, result)
+        self._answer(self._topics.result(reply, correlation))
+
+    def _command_ended(self, task: asyncio.Task[None]) -> None:
+        self._commands.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("%s: a command was not carried out", self.name, exc_info=error)
+
+    def _answer(self, message: Message) -> None:
+        self._outflow.notice(message)
+        self._link.pump()
