@@ -4,14 +4,14 @@ The arithmetic of that counter (`ticks_add`, `ticks_diff`) is the port's own; al
 """
 
 from micropython import const
-from time import ticks_add, ticks_diff
+from time import ticks_add, ticks_diff  # ticks_add: for those who import it from here
 
 _CARRY = const(0x10000000)  # 3.1 days: below half the counter's period, and a small int on every port
 
 
 class Clock:
-    """Two clocks from one counter. `ticks()` is for scheduling: only `ticks_add` and `ticks_diff` may touch it, and spans
-    must stay below 6 days. `uptime_ms()` is for stamps: a plain integer that only grows, 0 when the clock was made.
+    """Two clocks from one counter. `ticks()` is for scheduling: only `ticks_add` and `ticks_diff` may touch it, and
+    spans must stay below 6 days. `uptime_ms()` is for stamps: an integer that only grows, 0 when the clock was made.
 
     One of the two must be called at least once in 6 days; the main loop does so every second.
     """

@@ -1,7 +1,7 @@
 """What the gateway may ask for: name to action, then exactly one result (WIRE.md, sections 4 and 5).
 
-Results are kept until they are acknowledged and sent again after a reconnect. A command that comes twice gets the result
-it got before and is not executed again.
+Results are kept until they are acknowledged and sent again after a reconnect. A command that comes twice gets the
+result it got before and is not executed again.
 """
 
 import gc
@@ -56,7 +56,7 @@ class Commands:
             self._results.pop(0)
         self._results.append([id, frame, False, False])
 
-    # -- the actions: each takes (id, args, now) and returns the result's data ------------------------------------------
+    # -- the actions: each takes (id, args, now) and returns the result's data -----------------------------------------
 
     def _ping(self, id, args, now):
         return {"uptime_ms": self._clock.uptime_ms(), "free_heap": gc.mem_free()}
@@ -74,7 +74,7 @@ class Commands:
         self._restart_due = ticks_add(now, _RESTART_WAIT_MS)
         return None
 
-    # -- results ---------------------------------------------------------------------------------------------------------
+    # -- results -------------------------------------------------------------------------------------------------------
 
     def next_result(self):
         """A frame that is to be sent, or None. Counts as sent from now on."""
@@ -103,7 +103,7 @@ class Commands:
         for kept in self._results:
             kept[3] = False
 
-    # -- time ------------------------------------------------------------------------------------------------------------
+    # -- time ----------------------------------------------------------------------------------------------------------
 
     def poll(self, now):
         """Blinks. Returns ms until the next blink."""

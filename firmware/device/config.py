@@ -1,4 +1,4 @@
-"""Reads /settings.json and /profile.json and checks what the node relies on, so that a wrong file is one clear sentence."""
+"""Reads /settings.json and /profile.json and checks what the node relies on: a wrong file is one clear sentence."""
 
 import json
 
@@ -21,12 +21,14 @@ def load(settings_path="/settings.json", profile_path="/profile.json"):
     _need(profile_path, profile, wanted)
     _need(profile_path + ": delivery", profile["delivery"], (("ram_samples", int),))
     for sensor in profile["sensors"]:
-        _need(profile_path + ": sensors", sensor, (("name", str), ("chip", str), ("period_ms", int), ("quantities", list)))
+        wanted = (("name", str), ("chip", str), ("period_ms", int), ("quantities", list))
+        _need(profile_path + ": sensors", sensor, wanted)
         for quantity in sensor["quantities"]:
             _need(profile_path + ": sensors: " + sensor["name"], quantity, (("name", str), ("decimals", int)))
         bus = sensor.get("bus")
         if not sensor["quantities"] or sensor["period_ms"] < 1 or bus is not None and bus not in profile["buses"]:
-            raise ConfigError("%s: sensors: %s: no quantities, no period or an unknown bus" % (profile_path, sensor["name"]))
+            where = "%s: sensors: %s" % (profile_path, sensor["name"])
+            raise ConfigError(where + ": no quantities, no period or an unknown bus")
     if not profile["sensors"] or profile["delivery"]["ram_samples"] < 1:
         raise ConfigError("%s: needs at least one sensor, and ram_samples of at least 1" % profile_path)
     return settings, profile

@@ -1,4 +1,4 @@
-"""Pure: inner loops over bytes, none of which allocates. The plain versions; `viper.py` has the same in machine code."""
+"""Pure: inner loops over bytes, none of which allocates. Plain versions; `viper.py` has the same in machine code."""
 
 
 def mask(buf, start, end, key):
@@ -8,10 +8,10 @@ def mask(buf, start, end, key):
 
 
 def utf8(state, buf, start, end):
-    """Follows UTF-8 through buf[start:end], 0 being the state between two characters. Returns the state after it, or -1
-    at the first byte that no valid text can have there (RFC 3629: neither overlong, nor surrogate, nor above U+10FFFF).
+    """Follows UTF-8 through buf[start:end], 0 being the state between two characters. Returns the state after it, or
+    -1 at the first byte that no valid text can have there (RFC 3629: not overlong, no surrogate, none above U+10FFFF).
 
-    States 1 to 3: so many plain continuation bytes are missing; 4 to 7: after E0, ED, F0, F4, which narrow the next one.
+    States 1 to 3: so many plain continuation bytes are missing; 4 to 7: after E0, ED, F0, F4, which narrow the next.
     """
     for i in range(start, end):
         c = buf[i]

@@ -94,7 +94,7 @@ class Link:
         self._window = 0
         self._forget()
 
-    # -- for the node ----------------------------------------------------------------------------------------------------
+    # -- for the node --------------------------------------------------------------------------------------------------
 
     def start(self):
         """Connects, and connects again, until `stop`."""
@@ -115,7 +115,7 @@ class Link:
         return self.state == CONNECTING or not self._ws.idle()
 
     def poll(self, now):
-        """Does what can be done without waiting. Returns ms after which to call again, or sooner when the socket is ready."""
+        """Does what can be done without waiting. Returns ms until the next call; sooner if the socket is ready."""
         try:
             return self._polls[self.state](self, now)
         except ProtocolError as error:
@@ -124,7 +124,7 @@ class Link:
             self._lost("lost: %s" % error, now)
         return 0
 
-    # -- states ----------------------------------------------------------------------------------------------------------
+    # -- states --------------------------------------------------------------------------------------------------------
 
     def _go(self, state, now=0):
         if state not in TRANSITIONS[self.state]:
@@ -207,7 +207,7 @@ class Link:
         return _WAIT_MS
 
     def _closing(self, now):
-        """Our close frame goes out; then the other side's is awaited, and that it closes the connection, as servers do."""
+        """Our close frame goes out; then theirs is awaited, and that they close the connection, as servers do."""
         if self._flush():
             size = self._net.read_into(self._rx)
             if size == 0:
@@ -240,7 +240,7 @@ class Link:
         BACKOFF: _backoff,
     }
 
-    # -- the end of a connection -------------------------------------------------------------------------------------------
+    # -- the end of a connection ---------------------------------------------------------------------------------------
 
     def _forget(self):
         """What belonged to the connection before."""
@@ -291,7 +291,7 @@ class Link:
         self._deadline = ticks_add(now, wait_ms)
         self._log("info", "link: trying again in %d.%d s" % (wait_ms // 1000, wait_ms % 1000 // 100))
 
-    # -- in ----------------------------------------------------------------------------------------------------------------
+    # -- in ------------------------------------------------------------------------------------------------------------
 
     def _read(self):
         """Whether there are received bytes that nobody has looked at. OSError where the other side has closed."""
@@ -305,8 +305,8 @@ class Link:
         return self._rx_end > 0
 
     def _receive(self, now):
-        """Takes what has come, but only while nothing of ours waits to be sent: each frame may need an answer, and there
-        is one buffer. Returns whether there may be more."""
+        """Takes what has come, but only while nothing of ours waits to be sent: each frame may need an answer, and
+        there is one buffer. Returns whether there may be more."""
         reads = 0
         state = self.state
         while self._flush():
@@ -422,7 +422,7 @@ class Link:
         "error": _error,
     }
 
-    # -- out ---------------------------------------------------------------------------------------------------------------
+    # -- out -----------------------------------------------------------------------------------------------------------
 
     def _flush(self):
         """Sends what is ready. Whether all of it went."""

@@ -34,7 +34,7 @@ class Net:
         for _, self._flags in self._poller.ipoll(ms):
             pass
 
-    # -- what link asks for ----------------------------------------------------------------------------------------------
+    # -- what link asks for --------------------------------------------------------------------------------------------
 
     def wifi(self, now):
         if self._wlan.isconnected():

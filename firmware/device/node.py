@@ -63,7 +63,7 @@ class Node:
         port.restart()
 
     def finish(self):
-        """The clean end: no more samples; what is held is sent and acknowledged (3 s at most); the connection is closed."""
+        """The clean end: no more samples; what is held is sent and acknowledged (3 s at most); then goodbye."""
         self._led(False)
         now = self._clock.ticks()
         self._sampler.flush(now)
@@ -93,7 +93,7 @@ class Node:
 
 
 class Drivers:
-    """Finds and starts the driver of a chip: the module `device.sensors.<chip>`. Buses are made once, when first needed."""
+    """Finds and starts the driver of a chip, module `device.sensors.<chip>`. Buses are made once, when first needed."""
 
     def __init__(self, buses):
         self._configs = buses

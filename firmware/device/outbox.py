@@ -15,8 +15,6 @@ them back as boots of their own in `boots()`, so link and wire need not know whe
 from array import array
 from micropython import const
 
-from device.sensors import NULL
-
 # What lies in a slot: bit 0 tells events from samples, the bits above why it became a gap (0: it did not).
 SAMPLE = const(0)
 EVENT = const(1)
@@ -163,8 +161,8 @@ class Outbox:
         return True
 
     def resume(self, committed):
-        """A new connection: the gateway has everything through `committed` (-1: nothing). False where that is more than
-        there is. Fewer than were acknowledged is believed: it was restored from a backup, and counts the hole itself."""
+        """A new connection: the gateway has everything through `committed` (-1: nothing). False where that is more
+        than there is. Less than was acknowledged is believed: it was restored from a backup, and counts the hole."""
         if committed >= self.next:
             return False
         self._free_through(committed)
@@ -184,7 +182,7 @@ class Outbox:
                 self._events.pop(slot, None)
 
     def rename(self, boot):
-        """Goes on under a new identity, counting from 0 again. The gateway had said that it knows more than there is."""
+        """Goes on under a new identity, counting from 0 again: the gateway says it knows more than there is."""
         shift = self.base
         turn = shift % self.size
         _rotate(self._kind, turn)

@@ -49,8 +49,8 @@ def restart():
 
 
 def next_boot():
-    """Counts this start in a file and returns its number. A missing or torn file starts again at 1: the number only orders
-    boots, the random id is what tells them apart."""
+    """Counts this start in a file and returns its number. A missing or torn file starts again at 1: the number only
+    orders boots, the random id is what tells them apart."""
     number = 0
     try:
         with open(_BOOT_FILE) as file:
@@ -70,7 +70,7 @@ def next_boot():
 
 
 def led(outputs):
-    """A function that switches the first LED among the profile's outputs on (True) or off; one that does nothing without."""
+    """A function that switches the first LED among the profile's outputs on (True) or off; a dummy without one."""
     for output in outputs:
         if output["kind"] == "led":
             pin = machine.Pin(output["pin"], machine.Pin.OUT)
@@ -89,6 +89,6 @@ def bus(config):
 
 
 def tidy():
-    """Collects garbage now, and from now on before a quarter of what is free is used up: small pauses, no fragments."""
+    """Collects garbage now, and then before a quarter of what is free is used up: small pauses, no fragments."""
     gc.collect()
     gc.threshold(gc.mem_free() // 4 + gc.mem_alloc())

@@ -1,4 +1,4 @@
-"""Pure: the client's side of a WebSocket (RFC 6455). Bytes in, events out; bytes to send lie in a buffer that is reused.
+"""Pure: the client's side of a WebSocket (RFC 6455). Bytes in, events out; bytes to send lie in a reused buffer.
 
 `Opening` is the handshake, `WebSocket` what follows it. Neither knows a socket: feed them what was received, send what
 they have written. Everything received is bounded before it is stored, and checked as the RFC demands.
@@ -22,7 +22,7 @@ PONG = const(10)
 
 
 class ProtocolError(Exception):
-    """The peer broke the protocol. `code` is what our close frame should say; `status` the HTTP status, where refused."""
+    """The peer broke the protocol. `code` is what our close frame should say; `status` the HTTP one, where refused."""
 
     def __init__(self, code, text, status=0):
         super().__init__(text)
@@ -55,7 +55,7 @@ class Opening:
         self._header = bytearray()
 
     def feed(self, data, at, end):
-        """Takes data[at:end]; returns the index of the first byte behind the answer. Raises ProtocolError if refused."""
+        """Takes data[at:end]; returns the index of the first byte behind the answer. ProtocolError where refused."""
         header = self._header
         while at < end:
             if len(header) == _HEADER_BYTES:
@@ -104,8 +104,8 @@ class WebSocket:
     """
 
     def __init__(self, urandom, tx_bytes, max_message=16384, message_bytes=512):
-        """`tx_bytes`: the largest payload we send. `max_message`: the largest we take (else 1009). `message_bytes`: room
-        made at start; it grows when a larger message comes."""
+        """`tx_bytes`: the largest payload we send. `max_message`: the largest we take (else 1009). `message_bytes`: the
+        room made at start; it grows when a larger message comes."""
         self.tx = bytearray(HEAD + tx_bytes)
         self.tx_at = self.tx_end = 0
         self._urandom = urandom

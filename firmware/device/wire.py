@@ -1,7 +1,8 @@
-"""Pure: frames to the gateway written into a reused buffer, frames from it checked field by field (gateway/device/WIRE.md).
+"""Pure: frames to the gateway, written into a reused buffer; frames from it, checked field by field
+(gateway/device/WIRE.md).
 
-What repeats (samples, latest, gaps, clock answers) is written by `Writer` from integers and allocates nothing; what is rare
-goes through `json.dumps`. Whatever comes in is taken for hostile until `decode` has passed it.
+What repeats (samples, latest, gaps, clock answers) is written by `Writer` from integers and allocates nothing; what is
+rare goes through `json.dumps`. Whatever comes in is taken for hostile until `decode` has passed it.
 """
 
 import json
@@ -225,7 +226,8 @@ def hello(out, device, hardware, node, firmware, t_ms, boots):
         {"boot": boot.number, "id": boot.id, "first": first, "next": next, "profile": boot.profile}
         for boot, first, next in boots
     ]
-    _dump(out, "hello", {"device": device, "hardware": hardware, "node": node, "firmware": firmware, "t": t_ms, "boots": boots})
+    body = {"device": device, "hardware": hardware, "node": node, "firmware": firmware, "t": t_ms, "boots": boots}
+    _dump(out, "hello", body)
 
 
 def clock(out, id, t_ms):
@@ -264,8 +266,8 @@ def _dump(out, kind, body):
 
 
 def decode(data):
-    """One text frame (a buffer with valid UTF-8) as (type, fields). All fields that WIRE.md names are there and of the right
-    type; one that may be left out is None then. Raises Refused for anything else."""
+    """One text frame (a buffer with valid UTF-8) as (type, fields). All fields that WIRE.md names are there and of the
+    right type; one that may be left out is None then. Raises Refused for anything else."""
     if len(data) > _SAFE_DEPTH_BYTES:
         _check_depth(data)
     try:

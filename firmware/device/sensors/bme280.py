@@ -1,9 +1,9 @@
 """Bosch BME280: temperature, humidity, air pressure over I2C. Data sheet BST-BME280-DS002, sections named below.
 
-Forced mode (3.3.3, and 3.5.1 "weather monitoring"): one measurement per sample with oversampling x1 each, asleep between.
-Pressure uses the 32-bit formula of the appendix (8.2): its step of 1 Pa is just our second decimal of hPa, and the 64-bit
-one of 4.2.3 would make nine big integers per sample. On a board with 31-bit small ints a few of its products are still
-big ones: about 200 bytes of garbage per sample.
+Forced mode (3.3.3, and 3.5.1 "weather monitoring"): one measurement per sample, oversampling x1 each, asleep between.
+Pressure uses the 32-bit formula of the appendix (8.2): its step of 1 Pa is just our second decimal of hPa, and the
+64-bit one of 4.2.3 would make a dozen big integers per sample. On a board with 31-bit small ints a few products of
+these formulas are big ones still, each 16 or 32 bytes of garbage.
 """
 
 import struct
@@ -80,7 +80,7 @@ class Sensor:
             if pressure != _SKIPPED_20:
                 values[2] = self._pressure(pressure, t_fine)
 
-    # -- compensation (4.2.3 and 8.2), as in the data sheet; >> of a negative number rounds down there as here -----------
+    # -- compensation (4.2.3 and 8.2), as in the data sheet; >> of a negative number rounds down there as here ---------
 
     def _t_fine(self, adc):
         var1 = (((adc >> 3) - (self._t1 << 1)) * self._t2) >> 11
@@ -113,7 +113,7 @@ class Sensor:
         var2 = ((p >> 2) * p8) >> 13
         return p + ((var1 + var2 + p7) >> 4)
 
-    # -- bus ---------------------------------------------------------------------------------------------------------------
+    # -- bus -----------------------------------------------------------------------------------------------------------
 
     def _wait(self, flag):
         """Until `flag` of the status register is clear; OSError where it stays."""

@@ -15,9 +15,9 @@ class Sensor:
         self._reset_cause = port.reset_cause()
 
     def read_into(self, values):
-        """rssi in dBm (not measured without Wi-Fi), free_heap in bytes, uptime in s, reset_cause as the port numbers it."""
+        """rssi in dBm (NULL without Wi-Fi), free_heap in bytes, uptime in s, reset_cause as the port numbers it."""
         try:
-            values[0] = self._wlan.status("rssi")  # asked exactly once per sample, and nowhere else: emulation counts it
+            values[0] = self._wlan.status("rssi")  # exactly once per sample, and nowhere else: emulation counts it
         except OSError:
             values[0] = NULL
         values[1] = gc.mem_free()
