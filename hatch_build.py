@@ -1,4 +1,4 @@
-"""Builds the dashboard page (gateway/dashboard/web) into gateway/dashboard/static; firmware and hardware join the wheel.
+"""Builds the dashboard page (gateway/dashboard/web) into gateway/dashboard/static; firmware and hardware join wheels.
 
 `pip install .` needs no Node on the machine: where none is new enough, the build asks PyPI for one, and only when there
 is something to build. A stamp over the page's sources decides that. Environment:
