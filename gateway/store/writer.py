@@ -225,9 +225,8 @@ class Writer:
     def _load(self, connection: sqlite3.Connection) -> int:
         meta = dict(connection.execute("SELECT key, value FROM meta"))
         self.log_id = str(meta["log"])
-        newest = max(
-            int(meta["highest_id"]), *connection.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()
-        )
+        highest = connection.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()[0]
+        newest = max(int(meta["highest_id"]), int(highest))
         self._next_id = newest + 1
         self._next_boot = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM boots").fetchone()[0]
         self._device_ids = dict(connection.execute("SELECT name, id FROM devices"))
