@@ -1,0 +1,90 @@
+import check
+import os
+
+from device import fast
+
+VERSIONS = [fast.plain, (fast.mask, fast.utf8, fast.put)]  # the second is machine code where the port has it
+
+GOOD = (
+    b"",
+    b"plain",
+    "κόσμε".encode(),
+    b"\xc2\x80",
+    b"\xdf\xbf",
+    b"\xe0\xa0\x80",
+    b"\xed\x9f\xbf",
+    b"\xee\x80\x80",
+    b"\xf0\x90\x80\x80",
+    b"\xf4\x8f\xbf\xbf",
+)
+BAD = (
+    (b"\x80", 1),
+    (b"a\xff", 2),
+    (b"\xc0\x80", 1),
+    (b"\xc1\xbf", 1),
+    (b"\xe0\x9f\xbf", 2),
+    (b"\xed\xa0\x80", 2),
+    (b"\xf0\x8f\xbf\xbf", 2),
+    (b"\xf4\x90\x80\x80", 2),
+    (b"\xf5\x80\x80\x80", 1),
+    (b"\xe2(\xa1", 2),
+    (b"\xf0\x9f\x98(", 4),
+)
+
+
+def test_utf8_takes_what_is_valid_in_any_pieces():
+    for _, utf8, _ in VERSIONS:
+        for text in GOOD:
+            state = 0
+            for at in range(len(text)):
+                state = utf8(state, text, at, at + 1)
+                check.true(state >= 0)
+            check.equal(state, 0)
+            check.equal(utf8(0, text, 0, len(text)), 0)
+
+
+def test_utf8_stops_at_the_first_byte_that_cannot_be():
+    for _, utf8, _ in VERSIONS:
+        for text, fails_at in BAD:
+            check.true(utf8(0, text, 0, fails_at - 1) >= 0)
+            check.equal(utf8(0, text, 0, fails_at), -1)
+
+
+def test_utf8_knows_a_character_that_is_cut():
+    for _, utf8, _ in VERSIONS:
+        for text in ("é", "€", "😀"):
+            whole = text.encode()
+            for size in range(1, len(whole)):
+                check.true(utf8(0, whole, 0, size) > 0)
+
+
+def test_both_versions_judge_every_two_bytes_alike():
+    pair = bytearray(2)
+    for first in range(256):
+        for second in range(0, 256, 1 if first > 127 else 85):
+            pair[0], pair[1] = first, second
+            check.equal(VERSIONS[0][1](0, pair, 0, 2), VERSIONS[1][1](0, pair, 0, 2))
+
+
+def test_masking_twice_gives_what_was_there_and_touches_nothing_else():
+    for mask, _, _ in VERSIONS:
+        buf = bytearray(os.urandom(100))
+        before = bytes(buf)
+        key = os.urandom(4)
+        mask(buf, 3, 98, key)
+        check.equal([buf[3 + i] ^ key[i & 3] for i in range(95)], list(before[3:98]))
+        check.equal(bytes(buf[:3] + buf[98:]), before[:3] + before[98:])
+        mask(buf, 3, 98, key)
+        check.equal(bytes(buf), before)
+
+
+def test_put_copies_and_refuses_what_does_not_fit():
+    for _, _, put in VERSIONS:
+        buf = bytearray(8)
+        check.equal(put(buf, 2, b"abc"), 5)
+        check.equal(bytes(buf), b"\0\0abc\0\0\0")
+        check.equal(put(buf, 5, b"xyz"), 8)
+        check.raises(IndexError, put, buf, 6, b"xyz")
+
+
+check.run(globals())

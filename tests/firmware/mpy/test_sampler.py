@@ -1,0 +1,250 @@
+import check
+from array import array
+from time import Hand
+
+from device.clock import Clock
+from device.outbox import EVENT, Boot, Outbox
+from device.sampler import Sampler, Sensor
+from device.sensors import NULL, fixed
+
+
+class Driver:
+    """Gives what the test says: a list of integers, or an exception."""
+
+    def __init__(self):
+        self.gives = [2150, 4800]
+        self.reads = 0
+        self.opened = 0
+        self.broken = False
+        self.quantities = (("temperature", 2), ("humidity", 2))
+
+    def __call__(self, config):
+        self.opened += 1
+        if self.broken:
+            raise OSError(19)
+        return self.quantities, self
+
+    def read_into(self, values):
+        self.reads += 1
+        if isinstance(self.gives, BaseException):
+            raise self.gives
+        for i, value in enumerate(self.gives):
+            values[i] = value
+
+
+def config(name="climate", period_ms=1000, quantities=(("temperature", 2), ("humidity", 2))):
+    return {"name": name, "period_ms": period_ms, "quantities": [{"name": n, "decimals": d} for n, d in quantities]}
+
+
+class Bench:
+    def __init__(self, *configs):
+        self.hand = Hand(before_wrap_ms=2500)
+        self.clock = Clock(self.hand)
+        self.outbox = Outbox(Boot(1, "aa", ""), 64, 4)
+        self.drivers = [Driver() for _ in configs]
+        sensors = [Sensor(c, d, self.hand.now) for c, d in zip(configs, self.drivers)]
+        self.sampler = Sampler(sensors, self.outbox, self.clock)
+        self.seen = 0
+
+    def poll(self, turn_ms=0):
+        self.hand.turn(turn_ms)
+        return self.sampler.poll(self.clock.ticks())
+
+    def new(self):
+        """What came into the outbox since: (t_ms, values) or an event's text."""
+        found = []
+        box = self.outbox
+        while self.seen < box.next:
+            if box.kind(self.seen) == EVENT:
+                found.append(box.event(self.seen).decode())
+            else:
+                width = len(self.sampler.sensors[box.sensor(self.seen)].columns)
+                found.append((box.t_ms(self.seen), [box.value(self.seen, i) for i in range(width)]))
+            self.seen += 1
+        return found
+
+
+def test_a_sample_at_once_and_then_by_the_plan_through_the_wrap():
+    bench = Bench(config())
+    times = []
+    bench.poll()
+    for _ in range(50):
+        bench.poll(100)
+        times += [t_ms for t_ms, _ in bench.new()]
+    check.equal(times, [0, 1000, 2000, 3000, 4000, 5000])
+
+
+def test_it_says_how_long_nothing_is_due():
+    bench = Bench(config(period_ms=700), config("other", period_ms=500))
+    check.equal(bench.poll(), 500)
+    check.equal(bench.poll(450), 50)
+    check.equal(bench.poll(50), 200)
+
+
+def test_a_slow_read_shifts_no_later_sample():
+    bench = Bench(config())
+    bench.poll()
+    bench.poll(1030)
+    bench.poll(970)
+    check.equal([t_ms for t_ms, _ in bench.new()], [0, 1030, 2000])
+
+
+def test_a_stall_makes_no_burst_and_what_was_missed_is_counted_and_reported():
+    bench = Bench(config())
+    bench.poll()
+    bench.poll(4500)
+    check.equal(
+        bench.new(),
+        [(0, [2150, 4800]), (4500, [2150, 4800]), '"code":"samples.missed","sensor":"climate","data":{"count": 3}'],
+    )
+    bench.poll(500)
+    check.equal(bench.new(), [(5000, [2150, 4800])])
+
+
+def test_missed_samples_are_reported_at_most_every_10_s():
+    bench = Bench(config())
+    events = []
+    for _ in range(10):
+        bench.poll(2000)
+        events += [found for found in bench.new() if isinstance(found, str)]
+    check.equal(len(events), 2)
+    check.true('"count": 2}' in events[0])
+    check.true('"count": 5}' in events[1])
+
+
+def test_missed_samples_are_reported_after_weeks_without_any():
+    bench = Bench(config(period_ms=3600000))
+    for _ in range(24 * 10):
+        bench.poll(3600000)
+    bench.new()
+    bench.poll(2 * 3600000)
+    check.true(any('"samples.missed"' in found for found in bench.new() if isinstance(found, str)))
+
+
+def test_a_failing_sensor_gives_nulls_one_event_and_another_when_it_is_back():
+    bench = Bench(config(), config("other"))
+    bench.poll()
+    bench.new()
+    bench.drivers[0].gives = OSError(5)
+    bench.poll(1000)
+    check.equal(
+        bench.new(),
+        ['"code":"sensor.failed","sensor":"climate","data":{"errno": 5}', (1000, [NULL, NULL]), (1000, [2150, 4800])],
+    )
+    bench.poll(1000)
+    check.equal(bench.new(), [(2000, [NULL, NULL]), (2000, [2150, 4800])])
+    bench.drivers[0].gives = [1, 2]
+    bench.poll(1000)
+    bench.poll(1000)
+    found = bench.new()
+    check.true('"code":"sensor.ok","sensor":"climate"' in found)
+    check.equal(found[-2], (4000, [1, 2]))
+
+
+def test_a_dead_chip_is_tried_again_with_growing_delay_up_to_a_minute():
+    bench = Bench(config())
+    driver = bench.drivers[0]
+    driver.broken = True
+    tries = []
+    for second in range(300):
+        before = driver.opened
+        bench.poll(1000)
+        if driver.opened > before:
+            tries.append(second)
+    check.equal(tries, [0, 1, 3, 7, 15, 31, 63, 123, 183, 243])
+    driver.broken = False
+    for _ in range(60):
+        bench.poll(1000)
+    check.equal(bench.new()[-1][1], [2150, 4800])
+
+
+def test_a_chip_that_fails_after_weeks_is_tried_again_soon():
+    bench = Bench(config(period_ms=3600000))
+    for _ in range(24 * 10):
+        bench.poll(3600000)
+    bench.drivers[0].gives = OSError(5)
+    bench.poll(3600000)
+    bench.drivers[0].gives = [3, 4]
+    bench.poll(3600000)
+    check.equal(bench.new()[-1][1], [3, 4])
+
+
+def test_a_driver_of_a_user_may_raise_anything():
+    bench = Bench(config())
+    bench.drivers[0].gives = ZeroDivisionError("divide by zero")
+    bench.poll()
+    check.equal(
+        bench.new(),
+        [
+            '"code":"sensor.failed","sensor":"climate","data":{"error": "ZeroDivisionError: divide by zero"}',
+            (0, [NULL, NULL]),
+        ],
+    )
+
+
+def test_ctrl_c_in_the_middle_of_a_reading_leaves_its_sample():
+    bench = Bench(config())
+    bench.drivers[0].gives = KeyboardInterrupt()
+    check.raises(KeyboardInterrupt, bench.poll)
+    check.equal(bench.new(), [(0, [NULL, NULL])])
+
+
+def test_values_are_picked_by_name_and_brought_to_the_decimals_of_the_profile():
+    bench = Bench(config(quantities=(("c", 1), ("a", 4), ("b", 0))))
+    driver = bench.drivers[0]
+    driver.quantities = (("a", 2), ("b", 2), ("unused", 0), ("c", 3))
+    for given, wanted in (
+        ([2150, 2150, 9, 21549], [215, 215000, 22]),
+        ([-1, -2150, 9, -21550], [-216, -100, -22]),
+        ([0, 49, 9, -49], [0, 0, 0]),
+        ([NULL, NULL, 9, NULL], [NULL, NULL, NULL]),
+        ([0x3FFFFFFF, 0, 9, 0], [0, NULL, 0]),
+    ):
+        driver.gives = given
+        bench.poll()
+        check.equal(bench.new()[-1][1], wanted)
+        bench.hand.turn(1000)
+
+
+def test_a_quantity_the_driver_does_not_have_fails_that_sensor_only():
+    bench = Bench(config(quantities=(("lux", 0),)), config("other"))
+    bench.poll()
+    found = bench.new()
+    check.true("sensor.failed" in found[0])
+    check.equal(found[1:], [(0, [NULL]), (0, [2150, 4800])])
+
+
+def test_floats_become_integers_and_what_is_no_number_is_not_measured():
+    check.equal(fixed(21.5, 2), 2150)
+    check.equal(fixed(-0.016, 2), -2)
+    check.equal(fixed(float("nan"), 2), NULL)
+    check.equal(fixed(float("inf"), 0), NULL)
+    check.equal(fixed(1e9, 2), NULL)
+
+
+class Steady:
+    """As a driver should be: it allocates nothing."""
+
+    def __call__(self, config):
+        return (("temperature", 3), ("humidity", 2)), self
+
+    def read_into(self, values):
+        values[0] = 21500
+        values[1] = 4800
+
+
+def test_the_steady_path_allocates_nothing():
+    import gc
+
+    bench = Bench(config(), config("other"))
+    for sensor in bench.sampler.sensors:
+        sensor._open_driver = Steady()
+    bench.poll()
+    gc.collect()
+    before = gc.mem_alloc()
+    for _ in range(10):
+        bench.poll(1000)
+    check.equal(gc.mem_alloc() - before, 0)
+
+
+check.run(globals())

@@ -1,0 +1,25 @@
+"""Prints, for each frame of tests/vectors/gateway_to_device.json (its path is the argument), what the device makes of it."""
+
+import binascii
+import json
+import sys
+
+from device import wire
+from device.websocket import ProtocolError, WebSocket
+
+
+def made_of(payload):
+    ws = WebSocket(lambda size: bytes(size), 125)
+    size = len(payload)
+    head = bytes((0x81, size)) if size < 126 else bytes((0x81, 126, size >> 8, size & 255))
+    try:
+        ws.feed(head + payload, 0, len(head) + size)
+        return wire.decode(ws.payload())[0]
+    except (ProtocolError, wire.Refused) as error:
+        return "refused: " + str(error)
+
+
+with open(sys.argv[1]) as file:
+    for vector in json.load(file):
+        payload = vector["text"].encode() if "text" in vector else binascii.a2b_base64(vector["base64"])
+        print(made_of(payload))
