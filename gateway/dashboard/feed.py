@@ -44,9 +44,9 @@ SEND_S = 10.0
 """A browser that takes no frame for so long is too slow."""
 FRAME_BYTES = 256 * 1024
 """A frame is sent once it has reached this size, whatever still waits."""
-QUEUE_BYTES = 4 * 1024 * 1024
-"""What may wait for one browser."""
-READ_BATCHES = 200
+QUEUE_BYTES = 16 * 1024 * 1024
+"""What may wait for one browser; enough for 200 boards that come back at once. Browsers share what they wait for."""
+READ_BATCHES = 64
 RETRY_S = 1.0
 
 GOING_AWAY, FAULT, TRY_LATER, TOO_SLOW, SESSION_ENDED = 1001, 1011, 1013, 4006, 4401
@@ -223,7 +223,7 @@ class Feed:
                 self._live.committed(batch)
             cursor = batches[-1].cursor
             self._publish()
-            await self._pause()
+            await (self._pause() if len(batches) < READ_BATCHES else asyncio.sleep(0))
 
     async def _pause(self) -> None:
         """Let more come together: a frame's time while somebody watches, longer while nobody does."""

@@ -15,11 +15,11 @@ from pydantic import TypeAdapter
 
 from gateway.dashboard import pages, shapes
 from gateway.dashboard.guard import BODY_BYTES
-from gateway.errors import ConfigError
-from gateway.model import Event, Gap, Refusal, Sample
+from gateway.errors import ConfigError, Unavailable
+from gateway.model import Command, Event, Gap, Quality, Refusal, Result, Sample
 from tests.aio import run
 
-from .fakes import BOOT_ID, T0_MS, Door, FakeConnection, batch, climate_profile, open_door, sample
+from .door import BOOT_ID, T0_MS, Door, batch, open_door, sample
 
 FEED_MD = Path(shapes.__file__).with_name("FEED.md")
 COMMANDS = "/api/devices/greenhouse/commands"
@@ -28,14 +28,14 @@ COMMANDS = "/api/devices/greenhouse/commands"
 def test_a_device_has_everything_its_page_shows(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_door(tmp_path) as door:
-            door.store.commit(batch(sample(0, temperature=20.0), Gap(1, 50, 50, None, "full"), sample(51)))
+            await door.commit(batch(sample(0, temperature=20.0), Gap(1, 50, 50, None, "full"), sample(51)))
             offline = (await door.ask("/api/devices/greenhouse", headers=door.bearer)).json
             assert (offline["online"], offline["since_ms"], offline["connection"]) == (False, None, None)
-            door.presence.connected(FakeConnection("greenhouse", rate=1.104, rtt_ms=4.2))
+            await door.connect(rtt_ms=4.2, quality=Quality.SYNCED, last_seen_ms=T0_MS + 500)
             device = (await door.ask("/api/devices/greenhouse", headers=door.bearer)).json
             assert (await door.ask("/api/devices", headers=door.bearer)).json == {"devices": [device]}
         assert (device["online"], device["since_ms"], device["last_seen_ms"]) == (True, T0_MS, T0_MS + 500)
-        assert device["connection"]["rate"] == 1.1
+        assert (device["connection"]["rtt_ms"], device["connection"]["clock"]) == (4.2, "synced")
         assert device["counts"] == {"samples": 2, "events": 0, "gaps": 1, "lost": 50, "quarantined": 0}
         assert device["newest_at_ms"] == T0_MS + 51_000
         assert device["latest"]["temperature"]["value"] == 20.51
@@ -59,7 +59,7 @@ def test_a_device_has_everything_its_page_shows(tmp_path: Path) -> None:
 def test_samples_by_time_and_quantity(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_door(tmp_path) as door:
-            door.store.commit(batch(*(sample(i, temperature=float(i), humidity=50.0) for i in range(60))))
+            await door.commit(batch(*(sample(i, temperature=float(i), humidity=50.0) for i in range(60))))
             path = (
                 f"/api/devices/greenhouse/samples?quantity=temperature&from_ms={T0_MS + 10_000}&to_ms={T0_MS + 12_000}"
             )
@@ -86,7 +86,7 @@ def test_quarantine_and_events_newest_first(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_door(tmp_path) as door:
             refusal = Refusal("temperature", "140.2", "value.range", "outside -40..85 °C")
-            door.store.commit(
+            await door.commit(
                 batch(Event(0, 0, "boot", None, {"reset_cause": 1}), Sample(1, 1000, {}, (refusal,)), sample(2)),
                 batch(Event(3, 3000, "sensor.failed", "climate", {"errno": 19})),
             )
@@ -111,15 +111,20 @@ def test_quarantine_and_events_newest_first(tmp_path: Path) -> None:
 def test_a_command_waits_for_its_result(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_door(tmp_path) as door:
-            door.presence.connected(FakeConnection("greenhouse"))
+            await door.connect()
             headers = await door.log_in() | {"Origin": door.server.url}
             body = {"name": "identify", "args": {"seconds": 5}}
             done = await door.ask(COMMANDS, method="POST", headers=headers, body=body)
-            assert (done.status, done.json) == (
-                200,
-                {"id": "c3", "name": "identify", "status": "done", "data": {"uptime_ms": 81234}, "error": None},
-            )
-            assert door.dispatcher.sent == [("greenhouse", "identify", {"seconds": 5})]
+            sent = door.commands[0]
+            assert (sent.name, sent.args, sent.deadline_ms) == ("identify", {"seconds": 5}, 10_000)
+            assert done.status == 200
+            assert done.json == {
+                "id": sent.id,
+                "name": "identify",
+                "status": "done",
+                "data": {"uptime_ms": 81234},
+                "error": None,
+            }
             failed = await door.ask(COMMANDS, method="POST", headers=headers, body={"name": "restart"})
             assert (failed.status, failed.json["status"]) == (200, "failed")
             assert failed.json["error"] == {"code": "busy", "text": "not now"}
@@ -210,13 +215,13 @@ def test_a_body_that_hides_its_length_is_cut_off(tmp_path: Path) -> None:
 def test_status_has_the_table_of_connections_and_what_the_parts_add(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_door(tmp_path) as door:
-            door.presence.connected(FakeConnection("greenhouse", errors={"value.range": 3}))
+            await door.connect(errors={"value.range": 3})
             async with door.feed() as feed:
                 await feed.recv()
                 status = (await door.ask("/api/status", headers=door.bearer)).json
             assert (status["gateway"], status["browsers"]) == ("gw-test", 1)
             assert status["brokers"] == {"embedded": {"connected": True}}
-            assert status["store"] == {"commits": 3}
+            assert status["store"]["samples"] == 0
             row = status["connections"][0]
             assert (row["device"], row["address"], row["errors"]) == (
                 "greenhouse",
@@ -230,8 +235,8 @@ def test_status_has_the_table_of_connections_and_what_the_parts_add(tmp_path: Pa
 def test_answers_are_what_openapi_says(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_door(tmp_path) as door:
-            door.presence.connected(FakeConnection("greenhouse"))
-            door.store.commit(batch(Event(0, 0, "boot"), sample(1)))
+            await door.connect()
+            await door.commit(batch(Event(0, 0, "boot"), sample(1)))
             openapi = (await door.ask("/api/openapi.json", headers=door.bearer)).json
             for path, shape in (
                 ("/api/devices", shapes.DeviceList),
@@ -274,16 +279,22 @@ def test_the_examples_of_feed_md_are_of_the_shapes_they_show() -> None:
     TypeAdapter(shapes.Events).validate_python(events)
 
 
+def test_every_code_a_caller_can_get_is_in_feed_md() -> None:
+    text = FEED_MD.read_text("utf-8")
+    source = "".join(FEED_MD.with_name(name).read_text("utf-8") for name in ("api.py", "guard.py"))
+    codes = set(re.findall(r'"((?:login|origin|host|device|command|request|store|gateway)\.[a-z]+)"', source))
+    assert len(codes) > 10
+    assert not {code for code in codes if f"`{code}`" not in text}
+
+
 def test_the_store_that_cannot_answer_is_told_as_such(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_door(tmp_path) as door:
 
-            async def counts(device: str) -> Any:
-                from gateway.errors import Unavailable
-
+            async def unavailable() -> Any:
                 raise Unavailable("the disk is full")
 
-            door.history.counts = counts  # type: ignore[method-assign]
+            door.devices.list = unavailable  # type: ignore[method-assign]
             answer = await door.ask("/api/devices", headers=door.bearer)
             assert (answer.status, answer.json["error"]["code"]) == (503, "store.unavailable")
 
@@ -293,7 +304,9 @@ def test_the_store_that_cannot_answer_is_told_as_such(tmp_path: Path) -> None:
 def test_a_device_whose_profile_is_lost_is_still_shown(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_door(tmp_path) as door:
-            door.devices.profiles.clear()
+            info = await door.devices.get("greenhouse")
+            assert info is not None
+            await door.store.delete(f"profile/{info.profile_hash}")
             device = (await door.ask("/api/devices/greenhouse", headers=door.bearer)).json
             assert (device["title"], device["sensors"], device["commands"]) == ("climate-node", [], [])
 
@@ -380,7 +393,8 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             door = Door(tmp_path, port=taken.getsockname()[1])
             with pytest.raises(ConfigError, match=r"port \d+ on 127.0.0.1 is in use: .*people\.port"):
-                await door.server.start()
+                await door.start()
+            await door.store.close()
             assert not (tmp_path / "cli.token").exists()
 
     run(main())
@@ -397,14 +411,14 @@ def test_an_address_that_is_not_ours_is_one_sentence(tmp_path: Path) -> None:
 def test_the_door_closes_within_its_time_while_a_request_is_under_way(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_door(tmp_path) as door:
-            door.presence.connected(FakeConnection("greenhouse"))
+            info = await door.connect()
             begun = asyncio.Event()
 
-            async def never(device: str, name: str, args: dict[str, Any], timeout_s: float) -> Any:
+            async def never(command: Command) -> Result:
                 begun.set()
-                await asyncio.Event().wait()
+                return await asyncio.Future()
 
-            door.dispatcher.send = never  # type: ignore[assignment]
+            door.store.serve("greenhouse", info.epoch, never)
             headers = door.bearer
             asking = asyncio.create_task(door.ask(COMMANDS, method="POST", headers=headers, body={"name": "ping"}))
             await begun.wait()
@@ -414,7 +428,3 @@ def test_the_door_closes_within_its_time_while_a_request_is_under_way(tmp_path: 
             await asyncio.gather(asking, return_exceptions=True)
 
     run(main())
-
-
-def test_the_profile_in_use_here_is_the_real_one() -> None:
-    assert "temperature" in climate_profile().quantities

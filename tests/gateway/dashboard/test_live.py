@@ -12,7 +12,7 @@ from gateway.dashboard.messages import HeartbeatMessage
 from gateway.dashboard.shapes import Latest
 from gateway.model import Event, Gap, Quality, Refusal, Refused, Sample
 
-from .fakes import BOOT_ID, T0_MS, batch, sample
+from .door import BOOT_ID, T0_MS, batch, sample
 
 HOT = Refusal("temperature", "140.2", "value.range", "temperature 140.2 is outside -40..85 °C")
 
