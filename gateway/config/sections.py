@@ -199,9 +199,8 @@ class StoreConfig(Section):
 class Limits(Section):
     """What one device or browser may take of the gateway. Defaults as in gateway/device/WIRE.md, section 9."""
 
+    # What both sides must agree on beforehand (nesting, samples in a frame) is fixed by the protocol: device/wire.py.
     frame_bytes: int = Field(default=65_536, ge=1_024, le=1 << 20, description="Largest frame, both directions.")
-    nesting: int = Field(default=8, ge=4, le=64, description="Deepest nesting of JSON.")
-    frame_samples: int = Field(default=1_000, ge=1, le=10_000, description="Most samples in a frame.")
     window_samples: int = Field(
         default=256, ge=1, le=10_000, description="Most samples of a device under way without an ack."
     )
@@ -210,19 +209,22 @@ class Limits(Section):
     ping_s: float = Field(default=20, gt=0, le=600, description="Longest wait for the answer to a ping, in seconds.")
     errors: int = Field(default=100, ge=1, description="Errors within errors_window_s that close a connection.")
     errors_window_s: float = Field(default=60, gt=0, description="The time errors are counted over, in seconds.")
-    frames_per_s: int = Field(default=200, ge=1, description="Frames a second from one device, over a few seconds.")
+    frames_per_s: int = Field(
+        default=200,
+        ge=1,
+        description="Frames a second from one device, over a few seconds; then it is read more slowly.",
+    )
     frames_uncommitted: int = Field(
         default=64, ge=1, description="Frames of a device waiting for their commit; then reading from it stops."
     )
     connections: int = Field(default=500, ge=1, description="Devices connected at once.")
-    store_queue_records: int = Field(
-        default=20_000, ge=100, description="Records waiting for the disk, over all devices; then their senders wait."
-    )
     quarantine_rows: int = Field(
         default=10_000, ge=0, description="Refused values and frames kept of each device; the oldest go first."
     )
-    feed_queue_frames: int = Field(
-        default=256, ge=8, description="Frames waiting for one browser; one that is slower is disconnected."
+    feed_queue_bytes: int = Field(
+        default=4 << 20,
+        ge=1 << 16,
+        description="Bytes waiting for one browser on the live feed; one that is slower is disconnected.",
     )
 
 

@@ -39,7 +39,7 @@ class Parts:
 
 def check(parts: Parts, problems: Problems) -> None:
     """Add what is wrong between the tables."""
-    for rule in (_quantities_differ, _values_fit, _labels_fit, _buses_fit, _addresses_differ, _pins_fit, _ring_fits):
+    for rule in _RULES:
         rule(parts, problems)
 
 
@@ -63,18 +63,20 @@ def _values_fit(parts: Parts, problems: Problems) -> None:
             most = INTEGER_LIMIT / 10**quantity.decimals
             problems.add(
                 (*path, "range"),
-                f"{largest:g} in steps of {quantity.precision:g} does not fit the 30 bits a board counts with: "
-                f"stay below {most:g}, or take a coarser precision",
+                f"{largest:.10g} in steps of {quantity.precision:.10g} does not fit the 30 bits a board counts with: "
+                f"stay below {most:.10g}, or take a coarser precision",
             )
 
 
 def _labels_fit(parts: Parts, problems: Problems) -> None:
     for path, quantity in parts.quantities():
         if quantity.labels and quantity.decimals:
-            problems.add((*path, "labels"), f"are for whole numbers, and the precision is {quantity.precision:g}")
+            problems.add((*path, "labels"), f"are for whole numbers, and the precision is {quantity.precision:.10g}")
         for value in quantity.labels:
             if not quantity.low <= value <= quantity.high:
-                problems.add((*path, "labels"), f"{value} is outside the range {quantity.low:g} to {quantity.high:g}")
+                problems.add(
+                    (*path, "labels"), f"{value} is outside the range {quantity.low:.10g} to {quantity.high:.10g}"
+                )
 
 
 def _buses_fit(parts: Parts, problems: Problems) -> None:
@@ -176,3 +178,24 @@ def _ring_fits(parts: Parts, problems: Problems) -> None:
             f"{parts.delivery.ram_samples} samples of {sample_bytes} bytes take more than a quarter of the "
             f"{parts.board.heap_bytes} bytes of memory this board has: {most_bytes // sample_bytes} at most",
         )
+
+
+def _power_loss_is_kept(parts: Parts, problems: Problems) -> None:
+    """A promise nobody keeps is worse than none: this firmware has no samples on flash yet."""
+    if parts.delivery.power_loss == "none":
+        problems.add(
+            ("delivery", "power_loss"),
+            '"none" is not available in this version, whose firmware keeps samples in memory: say "unsent"',
+        )
+
+
+_RULES = (
+    _quantities_differ,
+    _values_fit,
+    _labels_fit,
+    _buses_fit,
+    _addresses_differ,
+    _pins_fit,
+    _ring_fits,
+    _power_loss_is_kept,
+)

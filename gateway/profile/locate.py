@@ -38,9 +38,7 @@ def find_node(name: str | Path) -> Path:
             return candidate
     if given.exists():
         raise ConfigError(f"{given}: there is no profile.toml in this folder")
-    hint = (
-        did_you_mean(str(name), nodes()) or f"; there are {', '.join(nodes())}, or name a folder with a profile.toml"
-    )
+    hint = did_you_mean(str(name), nodes()) or f"; there are {', '.join(nodes())}, or name a folder with a profile.toml"
     raise ConfigError(f'no node is called "{name}"{hint}')
 
 

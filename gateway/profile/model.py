@@ -60,7 +60,7 @@ def _unit(text: str) -> str:
 
 def _range(ends: tuple[float, float]) -> tuple[float, float]:
     if ends[0] >= ends[1]:
-        raise ValueError(f"the low end, {ends[0]:g}, must be below the high end, {ends[1]:g}")
+        raise ValueError(f"the low end, {ends[0]:.10g}, must be below the high end, {ends[1]:.10g}")
     return ends
 
 
@@ -238,7 +238,7 @@ class Delivery(Table):
     ram_samples: int = Field(default=512, ge=16, le=4096)
     """Samples kept in memory; the oldest go first."""
     power_loss: Literal["none", "unsent"] = "unsent"
-    """What a power cut may cost. `none`: each sample is on flash before it is sent. `unsent`: what is not yet sent."""
+    """What a power cut may cost. `none`: each sample is on flash before it is sent. `unsent`: what has no ack yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ def test_the_hash_stays_when_tables_change_places_and_their_order_is_kept_for_th
         ("period_ms = 1000\n", "period_ms = 1001\n"),
         ('"Temperature"', '"Heat"'),
         ('"GPIO22"', '"GPIO23"'),
-        ('"unsent"', '"none"'),
+        ("ram_samples = 512", "ram_samples = 511"),
     ],
 )
 def test_the_hash_changes_with_what_is_said(tmp_path, profile, change):

@@ -9,9 +9,7 @@ import pytest
 from gateway.profile.units import UNITS, unit_problem
 
 
-@pytest.mark.parametrize(
-    "unit", ["°C", "%", "hPa", "lx", "ppm", "μg/m³", "μS/cm", "dBm", "W", "B", "s", "°", ""]
-)
+@pytest.mark.parametrize("unit", ["°C", "%", "hPa", "lx", "ppm", "μg/m³", "μS/cm", "dBm", "W", "B", "s", "°", ""])
 def test_common_units_are_known(unit):
     assert unit_problem(unit) is None
 
