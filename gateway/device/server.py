@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import http
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
 
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.exceptions import InvalidHeaderFormat
-from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
 
 from gateway.clock import Clock
 from gateway.command.ledger import Ledger, no_answer
 from gateway.device import wire
 from gateway.device.boots import Now, Remembered
 from gateway.device.connection import Connection, Surroundings
+from gateway.device.listener import DeviceSocket, listener_options, offered_subprotocols, refusal, token_of
 from gateway.device.session import Answered, Newest, Output, Session, State, check_hardware
-from gateway.device.wire import SUBPROTOCOL, TOKEN_SUBPROTOCOL, CloseCode
+from gateway.device.wire import SUBPROTOCOL, CloseCode
 from gateway.errors import CloseConnection, ConfigError, DeviceError, StoreError
 from gateway.intake.check import Checker
 from gateway.intake.check import compile as compile_checker
 from gateway.model import Command, Result
 from gateway.presence import ConnectionInfo, Presence
-from gateway.store.devices import DeviceInfo, Devices
+from gateway.store.devices import Devices
 from gateway.store.port import Store
 
 if TYPE_CHECKING:
@@ -35,40 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("device")
 
-TOKEN_LENGTH: Final = 43
-"""32 bytes as base64url without padding."""
 ANSWER_GRACE_S: Final = 2
 """How long after its deadline the result of a command is still waited for: it may be begun at the last moment."""
-
-
-def listener_options(limits: Limits) -> dict[str, Any]:
-    """How we use `websockets`: the same for devices and for the conformance tests."""
-    library_log = logging.getLogger("device.websockets")
-    library_log.setLevel(logging.WARNING)  # its debug lines hold the headers, and with them the token
-    return {
-        "compression": None,  # 300 KB a connection, and a board has no room for it
-        "select_subprotocol": select_subprotocol,
-        "max_size": limits.frame_bytes,
-        "max_queue": 16,
-        "write_limit": 4096,  # a device that does not read is noticed, not buffered for
-        "open_timeout": limits.handshake_s,
-        "ping_interval": limits.ping_s,
-        "ping_timeout": limits.ping_s,
-        "close_timeout": 5,
-        "server_header": "mpy-gateway",
-        "logger": library_log,
-    }
-
-
-def select_subprotocol(_socket: ServerConnection, offered: Any) -> Subprotocol | None:
-    """Ours, where it is offered. Who offers it not is refused before this is asked."""
-    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
-
-
-class DeviceSocket(ServerConnection):
-    """A connection that knows whose token opened it."""
-
-    owner: DeviceInfo
 
 
 @dataclass(slots=True)
@@ -122,7 +88,6 @@ class DeviceServer:
                 host,
                 port,
                 process_request=self._admit,
-                create_connection=DeviceSocket,
                 **listener_options(self._limits),
             )
         except OSError as error:
@@ -153,28 +118,22 @@ class DeviceServer:
         """Refuse who is not a device, with one sentence that says why."""
         if "Upgrade" not in request.headers:
             return None  # not a WebSocket client: the library says so
-        offered = _offered_subprotocols(request)
-        if SUBPROTOCOL not in offered:
-            return _refusal(socket, http.HTTPStatus.BAD_REQUEST, f"Offer the subprotocol {SUBPROTOCOL}.")
+        if SUBPROTOCOL not in offered_subprotocols(request):
+            return refusal(socket, HTTPStatus.BAD_REQUEST, f"Offer the subprotocol {SUBPROTOCOL}.")
         if len(self._connections) >= self._limits.connections:
-            return _refusal(socket, http.HTTPStatus.SERVICE_UNAVAILABLE, "Too many devices are connected.")
+            return refusal(socket, HTTPStatus.SERVICE_UNAVAILABLE, "Too many devices are connected.")
+        token = token_of(request)
         try:
-            owner = await self._owner_of(_token(request, offered))
+            owner = await self._devices.by_token(token) if token else None
         except StoreError:
-            return _refusal(socket, http.HTTPStatus.SERVICE_UNAVAILABLE, "Tokens cannot be looked up now; try again.")
+            return refusal(socket, HTTPStatus.SERVICE_UNAVAILABLE, "Tokens cannot be looked up now; try again.")
         if owner is None:
             log.warning("%s was refused: its token is not known", _address(socket))
-            return _refusal(
-                socket,
-                http.HTTPStatus.UNAUTHORIZED,
-                "Send the token that `mpy-gateway devices add` printed, as `Authorization: Bearer <token>`.",
-            )
+            how = "Send the token that `mpy-gateway devices add` printed, as `Authorization: Bearer <token>`."
+            return refusal(socket, HTTPStatus.UNAUTHORIZED, how)
         assert isinstance(socket, DeviceSocket)  # noqa: S101  for mypy: we told `serve` to make these
         socket.owner = owner
         return None
-
-    async def _owner_of(self, token: str | None) -> DeviceInfo | None:
-        return None if token is None else await self._devices.by_token(token)
 
     # One connection
 
@@ -270,9 +229,10 @@ class DeviceServer:
 
     def _answered(self, device: str, answered: Answered) -> None:
         known = self._known[device]
-        if known.ledger.end(answered.result) and (waiting := known.answers.pop(answered.result.id, None)):
-            if not waiting.done():
-                waiting.set_result(answered.result)
+        first = known.ledger.end(answered.result)
+        waiting = known.answers.pop(answered.result.id, None)
+        if first and waiting is not None and not waiting.done():
+            waiting.set_result(answered.result)
 
     async def _carry_out(self, connection: Connection, known: Known, command: Command) -> Result:
         """Send `command` and wait for its result, which may come on a later connection. Ends exactly once."""
@@ -292,33 +252,6 @@ class DeviceServer:
             return no_answer(command.id)
         finally:
             known.answers.pop(command.id, None)
-
-
-def _offered_subprotocols(request: Request) -> list[str]:
-    try:
-        return [
-            name for value in request.headers.get_all("Sec-WebSocket-Protocol") for name in parse_subprotocol(value)
-        ]
-    except InvalidHeaderFormat:
-        return []
-
-
-def _token(request: Request, offered: list[str]) -> str | None:
-    """From the header, or from the second subprotocol of a browser. None where it cannot be one."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        token = next(
-            (name.removeprefix(TOKEN_SUBPROTOCOL) for name in offered if name.startswith(TOKEN_SUBPROTOCOL)), ""
-        )
-    token = token.strip()
-    return token if len(token) == TOKEN_LENGTH and token.isascii() else None
-
-
-def _refusal(socket: ServerConnection, status: http.HTTPStatus, sentence: str) -> Response:
-    response = socket.respond(status, sentence + "\n")
-    if status is http.HTTPStatus.UNAUTHORIZED:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
 
 
 def _address(socket: ServerConnection) -> str:

@@ -53,7 +53,7 @@ class BootClock:
         return self.best is not None
 
     def exchange(self, exchange: Exchange) -> Exchange:
-        """Take an answer into account and return the best one: the newer, where the older's error is no smaller by now."""
+        """Take an answer into account and return the best: the newer, where the older's error is no smaller now."""
         now_ms = exchange.received_ms
         if self.best is None or exchange.error_ms(now_ms) <= self.best.error_ms(now_ms):
             self.best = exchange
