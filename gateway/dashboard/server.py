@@ -179,12 +179,17 @@ class _Server(uvicorn.Server):
 
 
 class _FeedProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, which can also close a connection whose peer reads nothing."""
+    """uvicorn's, which can also close a connection whose peer reads nothing, and refuses without logging a fault."""
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
         if not self.handshake_complete:  # else it was refused, and there is no scope
             self.scope["state"]["protocol"] = self
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True  # refused is complete too; uvicorn would log a fault of the application
 
     def close_now(self, code: int, reason: str) -> None:
         """Write the close frame behind whatever still waits, and cut the connection if it is not read soon."""

@@ -245,7 +245,7 @@ def test_another_name_for_this_gateway_is_refused(tmp_path: Path) -> None:
     run(main())
 
 
-def test_another_site_can_neither_change_anything_nor_listen(tmp_path: Path) -> None:
+def test_another_site_can_neither_change_anything_nor_listen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with open_door(tmp_path) as door:
             cookie = await door.log_in()
@@ -268,5 +268,6 @@ def test_another_site_can_neither_change_anything_nor_listen(tmp_path: Path) -> 
             own = cookie | {"Origin": f"http://127.0.0.1:{port}"}
             async with door.feed(own) as socket:
                 assert (await anext(messages(socket)))["type"] == "snapshot"
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
     run(main())

@@ -27,7 +27,7 @@ export function Value({ quantity, latest, period_ms }: { quantity: Quantity; lat
   return (
     <span class={`value ${old ? "old" : ""} ${text.length > LONG_TEXT ? "long" : ""}`}>
       <span class="figure">{text}</span>
-      {unit && <span class="unit">{unit}</span>}
+      {unit && <span class="unit">{` ${unit}`}</span>}
       {old && <span class="hidden">, old</span>}
     </span>
   );
