@@ -70,8 +70,12 @@ class Gateway:
         self.presence = Presence()
         self.dispatcher = Dispatcher(self.store, clock)
 
-        for name, mqtt in (await self._brokers()).items():
-            bridge = Bridge(name, mqtt, self.store, self.devices, self.presence, self.dispatcher, clock)
+        brokers = await self._brokers()
+        self.mqtt_bases = {name: mqtt.base for name, mqtt in brokers.items()}
+        for name, mqtt in brokers.items():
+            bridge = Bridge(
+                name, mqtt, self.store, self.devices, self.presence, self.dispatcher, clock, gateway_id=self.id
+            )
             await bridge.start()
             self._parts.push_async_callback(bridge.stop)
             self.bridges.append(bridge)

@@ -153,7 +153,7 @@ class Observer:
         bridge = gateway.bridges[0]
         settings = {
             "mqtt_url": bridge.url,
-            "base": bridge.base,
+            "base": gateway.mqtt_bases[bridge.name],
             "feed_url": gateway.people.url.replace("http", "ws", 1) + "/api/live",
             "token": gateway.people.cli_token,
         }

@@ -43,7 +43,8 @@ async def _follow(gateway: Any, device: str | None, as_json: bool) -> None:
             headers = {"Authorization": f"Bearer {running.token}"}
             async with connect(running.feed_url, additional_headers=headers, max_size=None) as feed:
                 async for text in feed:
-                    _show(json.loads(text), device, as_json)
+                    for message in json.loads(text):
+                        _show(message, device, as_json)
         except (OSError, WebSocketException) as error:
             typer.echo(f"the gateway does not answer ({error}); trying again", err=True)
         await asyncio.sleep(1 + random.random())  # jitter, not a secret

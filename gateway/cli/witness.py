@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 from websockets.asyncio.client import connect
 
 Seen = dict[str, set[tuple[str, int]]]
@@ -32,7 +33,7 @@ class Witness:
         self.repeated = 0
         self.first_seen: float | None = None
 
-    def on_mqtt(self, payload: bytes) -> None:
+    def on_mqtt(self, payload: bytes | bytearray) -> None:
         message = json.loads(payload)
         samples = self.published.setdefault(message["device"], set())
         for seq in message["seq"]:
@@ -41,13 +42,12 @@ class Witness:
             samples.add(identity)
 
     def on_feed(self, text: str | bytes) -> None:
-        message = json.loads(text)
-        if message["type"] != "samples":
-            return
-        if self.first_seen is None:
-            self.first_seen = time.time()
-        samples = self.seen.setdefault(message["device"], set())
-        samples.update((message["boot_id"], seq) for seq in message["seq"])
+        for message in json.loads(text):
+            if message["type"] == "samples":
+                if self.first_seen is None:
+                    self.first_seen = time.time()
+                samples = self.seen.setdefault(message["device"], set())
+                samples.update((message["boot_id"], seq) for seq in message["seq"])
 
     def report(self) -> dict[str, Any]:
         return {
@@ -63,10 +63,16 @@ async def watch(settings: dict[str, str]) -> None:
     loop = asyncio.get_running_loop()
     subscribed = asyncio.Event()
 
-    mqtt = paho.Client(paho.CallbackAPIVersion.VERSION2)  # 3.1.1 on purpose: the plainest client there is
+    def on_subscribe(*_: Any) -> None:
+        loop.call_soon_threadsafe(subscribed.set)
+
+    def on_message(_client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+        loop.call_soon_threadsafe(witness.on_mqtt, message.payload)
+
+    mqtt = paho.Client(CallbackAPIVersion.VERSION2)  # MQTT 3.1.1 on purpose: the plainest client there is
     mqtt.on_connect = lambda client, *_: client.subscribe(f"{settings['base']}/+/samples", qos=1)
-    mqtt.on_subscribe = lambda *_: loop.call_soon_threadsafe(subscribed.set)
-    mqtt.on_message = lambda _client, _data, message: loop.call_soon_threadsafe(witness.on_mqtt, message.payload)
+    mqtt.on_subscribe = on_subscribe
+    mqtt.on_message = on_message
     broker = urlsplit(settings["mqtt_url"])
     mqtt.connect(broker.hostname or "127.0.0.1", broker.port or 1883)
     mqtt.loop_start()
