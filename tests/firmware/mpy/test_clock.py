@@ -1,6 +1,6 @@
-import check
 from time import Hand
 
+import check
 from device.clock import Clock, sooner, ticks_add
 
 

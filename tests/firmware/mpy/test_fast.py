@@ -1,6 +1,6 @@
-import check
 import os
 
+import check
 from device import fast
 
 VERSIONS = [fast.plain, (fast.mask, fast.utf8, fast.put)]  # the second is machine code where the port has it

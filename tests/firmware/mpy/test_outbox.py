@@ -1,6 +1,6 @@
-import check
 from array import array
 
+import check
 from device.outbox import EVENT, SAMPLE, Boot, Outbox
 
 VALUES = array("i", [0, 0])
@@ -34,7 +34,9 @@ def test_samples_keep_their_values_until_they_are_acknowledged():
     box = outbox()
     fill(box, 3)
     check.equal(send(box), [("samples", 0, 2)])
-    check.equal([(box.t_ms(i), box.value(i, 0), box.value(i, 1)) for i in range(3)], [(0, 0, 0), (1000, 10, -1), (2000, 20, -2)])
+    check.equal(
+        [(box.t_ms(i), box.value(i, 0), box.value(i, 1)) for i in range(3)], [(0, 0, 0), (1000, 10, -1), (2000, 20, -2)]
+    )
     check.true(box.ack(1))
     check.equal(box.backlog(), 1)
     check.equal(box.boots()[0][1:], (2, 3))

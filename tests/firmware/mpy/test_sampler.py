@@ -1,7 +1,6 @@
-import check
-from array import array
 from time import Hand
 
+import check
 from device.clock import Clock
 from device.outbox import EVENT, Boot, Outbox
 from device.sampler import Sampler, Sensor
@@ -42,7 +41,7 @@ class Bench:
         self.clock = Clock(self.hand)
         self.outbox = Outbox(Boot(1, "aa", ""), 64, 4)
         self.drivers = [Driver() for _ in configs]
-        sensors = [Sensor(c, d, self.hand.now) for c, d in zip(configs, self.drivers)]
+        sensors = [Sensor(c, d, self.hand.now) for c, d in zip(configs, self.drivers)]  # noqa: B905 - MicroPython has no strict
         self.sampler = Sampler(sensors, self.outbox, self.clock)
         self.seen = 0
 

@@ -1,7 +1,7 @@
-import check
 import json
 from array import array
 
+import check
 from device import wire
 from device.outbox import Boot, Outbox
 from device.sensors import NULL
@@ -101,7 +101,7 @@ def test_as_many_samples_as_the_limit_says_always_fit():
 
 
 def test_too_many_quantities_for_a_frame_are_noticed_at_start():
-    check.raises(ValueError, wire.Columns, [[wire.Column("q%d" % i, 2) for i in range(300)]], 4096)
+    check.raises(ValueError, wire.Columns, [[wire.Column(f"q{i}", 2) for i in range(300)]], 4096)
 
 
 def test_events_and_gaps():
@@ -112,7 +112,15 @@ def test_events_and_gaps():
     check.equal(frame(box), {"type": "gap", "boot": 17, "from": 0, "to": 1, "count": 2, "why": "refused"})
     check.equal(
         frame(box),
-        {"type": "event", "boot": 17, "seq": 2, "t": 7, "code": "sensor.failed", "sensor": "climate", "data": {"errno": 19}},
+        {
+            "type": "event",
+            "boot": 17,
+            "seq": 2,
+            "t": 7,
+            "code": "sensor.failed",
+            "sensor": "climate",
+            "data": {"errno": 19},
+        },
     )
     check.equal(frame(box), {"type": "event", "boot": 17, "seq": 3, "t": 8, "code": "boot"})
 
@@ -145,7 +153,10 @@ def test_hello_clock_result_settings_log():
         json.loads(wire.result("c4", "failed", error=("command.unknown", 'no "x"'))),
         {"type": "result", "id": "c4", "status": "failed", "error": {"code": "command.unknown", "text": 'no "x"'}},
     )
-    check.equal(json.loads(wire.result("c4", "done", {"a": 1})), {"type": "result", "id": "c4", "status": "done", "data": {"a": 1}})
+    check.equal(
+        json.loads(wire.result("c4", "done", {"a": 1})),
+        {"type": "result", "id": "c4", "status": "done", "data": {"a": 1}},
+    )
     check.equal(
         json.loads(written(wire.settings, {"led": "no such setting"})),
         {"type": "settings", "reported": {}, "refused": {"led": "no such setting"}},
@@ -180,7 +191,9 @@ def test_incoming_numbers_and_texts_are_bounded():
 
 
 def test_a_long_frame_with_brackets_in_its_texts_is_not_deep():
-    text = '{"type":"settings","desired":{"a":"' + "[" * 150 + '\\"{", "b":"' + "x" * 190 + '", "c": "' + "]" * 199 + '"}}'
+    text = (
+        '{"type":"settings","desired":{"a":"' + "[" * 150 + '\\"{", "b":"' + "x" * 190 + '", "c": "' + "]" * 199 + '"}}'
+    )
     check.equal(wire.decode(memoryview(text.encode()))[0], "settings")
 
 

@@ -1,4 +1,4 @@
-"""Prints, for each frame of tests/vectors/gateway_to_device.json (its path is the argument), what the device makes of it."""
+"""Prints what the device makes of each frame of tests/vectors/gateway_to_device.json, whose path is the argument."""
 
 import binascii
 import json
@@ -9,7 +9,7 @@ from device.websocket import ProtocolError, WebSocket
 
 
 def made_of(payload):
-    ws = WebSocket(lambda size: bytes(size), 125)
+    ws = WebSocket(bytes, 125)
     size = len(payload)
     head = bytes((0x81, size)) if size < 126 else bytes((0x81, 126, size >> 8, size & 255))
     try:
