@@ -15,7 +15,7 @@ from gateway.model import Batch, Event, Gap, Record, Refused, Sample
 
 ROW_RECORDS = 1_000
 """A row, and so a message of an outlet, is at most about this long (`_weight`)."""
-ROW_SPAN_MS = 3_600_000
+ROW_SPAN_MS = 600_000
 """The times of one row lie at most this far apart. A search by time relies on it."""
 _INT64 = range(-(1 << 63), 1 << 63)
 
@@ -106,7 +106,7 @@ class Commit:
     def _add_unusual(self, row: Row, record: Record) -> Row:
         """Whatever is not simply the next good sample."""
         boot = row.boot
-        if record.last <= boot.through:
+        if record.last <= boot.through and not (_is_open(record) and not boot.ended):
             return row
         if boot.ended:
             self._refuse_late(row, record)
@@ -114,7 +114,8 @@ class Commit:
         if record.seq > boot.through + 1:
             hole = record.seq - boot.through - 1
             row = self._append(row, Gap(boot.through + 1, record.seq - 1, hole, None, "unexplained"))
-        return self._append(row, _cut_to(record, boot.through + 1))
+        left = _cut_to(record, boot.through + 1)
+        return row if _says_nothing(left) else self._append(row, left)
 
     def _append(self, row: Row, record: Record) -> Row:
         if record.last not in _INT64:
@@ -206,6 +207,15 @@ def _cut_to(record: Record, first: int) -> Record:
     count = record.count if record.count is None or left is None else min(record.count, left)
     at_most = None if record.at_most is None else max(0, record.at_most - gone)
     return Gap(first, record.to, count, at_most, record.why)
+
+
+def _is_open(record: Record) -> bool:
+    return type(record) is Gap and record.to is None
+
+
+def _says_nothing(record: Record) -> bool:
+    """An open gap that was cut down to nothing: all it was unsure of is here."""
+    return type(record) is Gap and record.to is None and record.at_most == 0
 
 
 def _weight(record: Record) -> int:

@@ -32,8 +32,7 @@ BUSY_MS = 5_000
 
 
 class Database:
-    """One connection, used by one thread of its own. `run` calls a function there and raises `Unavailable` for SQLite's
-    errors; whatever it left open is rolled back."""
+    """One connection, used by one thread of its own."""
 
     def __init__(self, path: Path, *, read_only: bool = False):
         self.path = path
@@ -50,13 +49,18 @@ class Database:
             raise
 
     async def run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.wrap_future(self._thread.submit(self._guarded, work, *args, **kwargs))  # type: ignore[arg-type]  # mypy loses T through submit
+        """Call `work(connection, ...)` in the thread, after what was asked before. Raises `Unavailable` for SQLite's
+        errors; a transaction that is left open is rolled back."""
+        if not hasattr(self, "connection"):
+            raise Unavailable(f"{self.path.name} is closed")
+        return await asyncio.wrap_future(self._thread.submit(self._guarded, self.connection, work, *args, **kwargs))  # type: ignore[arg-type]  # mypy loses T through submit
 
     async def close(self) -> None:
         """Idempotent. A writer's last act is to fold the write-ahead log into the file."""
         if hasattr(self, "connection"):
-            await asyncio.wrap_future(self._thread.submit(self.connection.close))
+            connection = self.connection
             del self.connection
+            await asyncio.wrap_future(self._thread.submit(connection.close))
         self._thread.shutdown(wait=False)
 
     def _connect(self) -> sqlite3.Connection:
@@ -67,14 +71,20 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             raise ConfigError(open_problem(self.path, error)) from error
 
-    def _guarded(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _guarded(
+        self,
+        connection: sqlite3.Connection,
+        work: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         try:
-            return work(self.connection, *args, **kwargs)
+            return work(connection, *args, **kwargs)
         except (sqlite3.Error, OSError) as error:
             raise Unavailable(f"{self.path.name}: {problem(error)}") from error
         finally:
-            if self.connection.in_transaction:
-                self.connection.rollback()
+            if connection.in_transaction:
+                connection.rollback()
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:

@@ -15,7 +15,7 @@ from gateway.model import Batch
 
 TAIL_RECORDS = 5_000
 """Records kept in memory for readers that keep up; about 2 MB."""
-LIVE_BATCHES = 256
+LIVE_BATCHES = 2_000
 """Batches that wait for one live reader. One more, and all of them are skipped."""
 
 

@@ -14,8 +14,8 @@ from gateway.store.commit import ROW_SPAN_MS
 from gateway.store.history import EventRow, Place, QuarantineRow
 from gateway.store.port import Committed
 
-LATEST_ROWS = 50
-"""Newest rows looked through for a device's newest values at start. A rarer quantity shows when it comes again."""
+LATEST_ROWS, LATEST_RECORDS = 50, 1_000
+"""How far back the start looks for a device's newest values. A rarer quantity shows when it comes again."""
 SCAN_RECORDS = 5_000
 
 decode_records = msgspec.msgpack.Decoder(tuple[Record, ...]).decode
@@ -71,7 +71,7 @@ def committed(connection: sqlite3.Connection, device: str, boot_ids: Sequence[st
 def scan(
     connection: sqlite3.Connection, device: str, from_ms: int, to_ms: int, after: Place | None
 ) -> tuple[list[Batch], Place | None]:
-    """See `HistorySource.scan`. A row's times span an hour at most, which bounds the search at its end."""
+    """See `HistorySource.scan`. A row spans ten minutes at most, which bounds the search at its end."""
     at_ms, id = after or (from_ms, -1)
     batches: list[Batch] = []
     records = 0
@@ -134,11 +134,14 @@ def events(connection: sqlite3.Connection, device: str, limit: int) -> list[Even
 
 
 def newest_values(connection: sqlite3.Connection, note: Callable[[Batch], None]) -> None:
-    """Show `note` the newest batches of each device, newest last."""
+    """Show `note` the newest batches of each device, newest first."""
     for (device,) in connection.execute("SELECT id FROM devices").fetchall():
-        rows = connection.execute(
-            f"SELECT {_COLUMNS} WHERE batches.device = ? ORDER BY at_last_ms DESC LIMIT ?",
-            (device, LATEST_ROWS),
-        ).fetchall()
-        for row in reversed(rows):
-            note(_batch("", row))
+        records = 0
+        for row in connection.execute(
+            f"SELECT {_COLUMNS} WHERE batches.device = ? ORDER BY at_last_ms DESC LIMIT ?", (device, LATEST_ROWS)
+        ):
+            batch = _batch("", row)
+            note(batch)
+            records += len(batch.records)
+            if records >= LATEST_RECORDS:
+                break

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from gateway.errors import ConfigError, Conflict, StoreError, Unavailable
+from gateway.errors import ConfigError, Conflict, Unavailable
 from gateway.store.database import Database, make_state_directory
 from gateway.store.port import Entry
 
@@ -199,7 +199,7 @@ class _Change:
     def resolve(self, result: Any) -> None:
         if self.future.done():  # its caller has gone
             return
-        if isinstance(result, StoreError):
+        if isinstance(result, Exception):
             self.future.set_exception(result)
         else:
             self.future.set_result(result)
@@ -215,8 +215,8 @@ def _transaction(connection: sqlite3.Connection, changes: list[_Change]) -> tupl
     for change in changes:
         try:
             results.append(change.work(connection))
-        except Conflict as conflict:
-            results.append(conflict)
+        except (Conflict, ValueError) as error:  # ValueError: a key or value that SQLite cannot hold
+            results.append(error)
     newest = [row for key in {change.key for change in changes} if (row := _newest(connection, key))]
     connection.execute("COMMIT")
     return results, newest

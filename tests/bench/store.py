@@ -25,6 +25,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from gateway.model import Batch, Quality, Sample
 from gateway.store.sqlite import SqliteStore
+from tests.aio import until
 
 AT_MS = 1_790_000_000_000
 DEVICES = 10
@@ -166,9 +167,7 @@ async def devices_of(port: int, seconds: float) -> None:
                     await socket.send(text + '{"temperature":[21.5],"humidity":[48.1],"pressure":[1013.25]}}')
                     seq += 1
                 await asyncio.sleep(0.005)
-            async with asyncio.timeout(10):
-                while acked[number] < seq:
-                    await asyncio.sleep(0.005)  # noqa: ASYNC110 - the ack of each frame need not wake anyone
+            await until(lambda: acked[number] == seq, what="the last ack")
             reader.cancel()
 
     print("go", flush=True)
@@ -183,7 +182,7 @@ def written() -> tuple[int, int]:
 
 
 async def bytes_written(directory: Path, per_commit: int, samples: int) -> tuple[float, float]:
-    """MB per 10,000 samples with so many per commit, the devices taking turns, and with folding the log into the file."""
+    """MB per 10,000 samples with so many per commit, the devices taking turns. Folding the log is included."""
     frame = max(1, per_commit // DEVICES)
     together = max(1, per_commit // frame)
     before = written()

@@ -39,7 +39,7 @@ CREATE TABLE batches (
     boot        INTEGER NOT NULL REFERENCES boots,
     first       INTEGER NOT NULL,
     last        INTEGER NOT NULL,
-    at_first_ms INTEGER,            -- earliest and latest time in it, at most an hour apart; NULL where nothing has a time
+    at_first_ms INTEGER,            -- earliest and latest time in it, at most ten minutes apart; NULL where nothing has a time
     at_last_ms  INTEGER,
     offset_ms   INTEGER NOT NULL,
     quality     TEXT NOT NULL,
