@@ -185,7 +185,7 @@ class Bridge:
         return drawn
 
     async def _for_ever(self, part: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """One part of the bridge. A store that is not available is waited for, a fault of ours logged and tried again."""
+        """Keep one part going. A store that is not available is waited for; a fault of ours is logged."""
         told = ""
         while True:
             try:
@@ -285,8 +285,11 @@ class Bridge:
                 self._retained.set()
 
     async def _follow_presence(self) -> None:
-        async for change in self._presence.watch():
-            self._presences.set(change.device, self._presence.get(change.device) is not None)
+        watch = self._presence.watch()
+        for connection in self._presence.all():
+            self._presences.set(connection.device, True)
+        async for change in watch:
+            self._presences.set(change.device, change.connection is not None)
             if change.latest is not None:
                 info = await self._devices.get(change.device)
                 decimals = await self._decimals_of(info.profile_hash if info else "")

@@ -83,9 +83,11 @@ class Door:
         received = b""
         while data := await reader.read(CHUNK_BYTES):
             received += data
+            if received[0] >> 4 != v311.CONNECT:
+                break
             if packets := list(splitter.packets(data)):
                 return received, packets
-        raise v311.Malformed("closed before the first packet")
+        raise v311.Malformed("something other than MQTT")
 
 
 async def _both(*directions: Coroutine[Any, Any, None]) -> None:

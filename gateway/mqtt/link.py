@@ -43,8 +43,8 @@ LAST_ASIDE = 20
 class Link:
     """`run` it in a task, and call `pump` when the outflow has something new.
 
-    `opened` is called in every new session: we always ask for a clean one, so nothing of the last is relied on, and what
-    is retained has to go out again. `received` is called with every message, `moved` after every acknowledgement."""
+    `opened` is called in every new session: we always ask for a clean one, so nothing of the last is relied on, and
+    what is retained has to go out again. `received` is called with every message, `moved` after every PUBACK."""
 
     def __init__(
         self,
@@ -109,9 +109,13 @@ class Link:
         tries = 0
         while True:
             began_ms = self._clock.monotonic_ms()
+            published = self._published
             closed = await self._session()
-            settled = self._clock.monotonic_ms() - began_ms > SETTLED_S * 1_000 and closed.trouble is Trouble.LOST
-            tries = 0 if settled else tries + 1
+            lasted_ms = self._clock.monotonic_ms() - began_ms
+            went_well = closed.trouble is Trouble.LOST and (
+                lasted_ms > SETTLED_S * 1_000 or self._published > published
+            )
+            tries = 0 if went_well else tries + 1
             if self._other_version(closed.trouble) and tries == 1:
                 continue
             await asyncio.sleep(self._wait_s(closed.trouble, tries))
@@ -231,6 +235,9 @@ class Link:
         self.is_open = False
         self._mids.clear()
         self._outflow.again()
+        if self._version is Version.V5 and self._other_may_help(event.trouble):
+            log.debug("%s: %s: %s; trying MQTT 3.1.1", self.name, self._config.url, event.why)
+            return
         states = {Trouble.STOPPED: "stopped", Trouble.REFUSED: "refused", Trouble.VERSION: "refused"}
         self._tell(states.get(event.trouble, "away"), event.why)
 
@@ -261,8 +268,10 @@ class Link:
 
     def _other_version(self, trouble: Trouble) -> bool:
         """Change to the other version, if that may help."""
-        silent = trouble is Trouble.SILENT and self._known_version is None
-        if trouble is not Trouble.VERSION and not silent:
+        if not self._other_may_help(trouble):
             return False
         self._version = Version.V311 if self._version is Version.V5 else Version.V5
         return True
+
+    def _other_may_help(self, trouble: Trouble) -> bool:
+        return trouble is Trouble.VERSION or (trouble is Trouble.SILENT and self._known_version is None)

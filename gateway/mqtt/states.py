@@ -111,6 +111,7 @@ class States:
         state = self._states[device]
         content: dict[str, Number | str | bool] = {quantity: value for quantity, (_, value) in state.values.items()}
         content |= {"at": state.at_ms, "boot": state.boot, "boot_id": state.boot_id, "seq": state.seq}
+        content.pop("provisional", None)
         if state.provisional:
             content["provisional"] = True
         return Message(self._topics.of(device, "state"), msgspec.json.encode(content), retain=True)

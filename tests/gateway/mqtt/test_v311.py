@@ -1,0 +1,131 @@
+"""3.1.1 packets as MQTT 5 and back. The bytes are those of the two specifications."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.mqtt.v311 import (
+    CONNACK,
+    CONNECT,
+    PUBLISH,
+    Malformed,
+    Splitter,
+    downgraded,
+    packet,
+    protocol_level,
+    refused_connack,
+    upgraded,
+)
+
+
+def split(data: bytes, max_bytes: int = 1 << 20) -> list[tuple[int, bytes]]:
+    return list(Splitter(max_bytes).packets(data))
+
+
+def both_ways(first: int, body: bytes) -> tuple[bytes, bytes]:
+    ((_, up),) = split(upgraded(first, body))
+    ((_, down),) = split(downgraded(first, up))
+    return up, down
+
+
+@given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=400)), max_size=8), st.integers(1, 50))
+def test_packets_are_found_however_the_stream_is_cut(packets: list[tuple[int, bytes]], step: int) -> None:
+    stream = b"".join(packet(first, body) for first, body in packets)
+    splitter = Splitter(1_000)
+    found = [p for start in range(0, len(stream), step) for p in splitter.packets(stream[start : start + step])]
+    assert found == packets
+
+
+def test_a_packet_larger_than_allowed_is_refused_before_it_has_arrived() -> None:
+    with pytest.raises(Malformed, match="more than 1,000"):
+        split(packet(0x30, b"x" * 2_000)[:10], 1_000)
+
+
+def test_a_length_of_five_bytes_is_refused() -> None:
+    with pytest.raises(Malformed):
+        split(b"\x30\xff\xff\xff\xff\x01")
+
+
+def test_connect_gets_empty_properties() -> None:
+    body = b"\0\4MQTT\4\x02\0\x3c\0\3abc"
+    assert protocol_level(CONNECT << 4, body) == 4
+    assert split(upgraded(CONNECT << 4, body)) == [(0x10, b"\0\4MQTT\5\x02\0\x3c\0\0\3abc")]
+
+
+def test_connect_without_clean_session_keeps_its_session_for_ever() -> None:
+    ((_, up),) = split(upgraded(CONNECT << 4, b"\0\4MQTT\4\0\0\x3c\0\3abc"))
+    assert up == b"\0\4MQTT\5\0\0\x3c\x05\x11\xff\xff\xff\xff\0\3abc"
+
+
+def test_will_and_login_stay_where_they_are() -> None:
+    body = b"\0\4MQTT\4\xee\0\x3c\0\1c\0\1t\0\2hi\0\1u\0\1p"
+    ((_, up),) = split(upgraded(CONNECT << 4, body))
+    assert up == b"\0\4MQTT\5\xee\0\x3c\0\0\1c\0\0\1t\0\2hi\0\1u\0\1p"
+
+
+@pytest.mark.parametrize("body", [b"", b"\0\4MQTX\4\2\0\0\0\0", b"\0\4MQTT", b"\0\xff", b"\0\4MQTT\4\2\0"])
+def test_what_is_no_connect_is_refused(body: bytes) -> None:
+    with pytest.raises(Malformed):
+        protocol_level(CONNECT << 4, body)
+
+
+def test_a_connect_that_ends_too_early_is_refused() -> None:
+    with pytest.raises(Malformed):
+        upgraded(CONNECT << 4, b"\0\4MQTT\4\2\0\x3c\0\5abc")
+
+
+def test_another_packet_first_is_refused() -> None:
+    with pytest.raises(Malformed):
+        protocol_level(PUBLISH << 4, b"\0\4MQTT\4\2\0\0\0\0")
+
+
+@pytest.mark.parametrize(("first", "mid"), [(0x30, b""), (0x32, b"\0\7"), (0x3D, b"\0\7")])
+def test_publish_gains_and_loses_properties(first: int, mid: bytes) -> None:
+    body = b"\0\1t" + mid + b"payload"
+    up, down = both_ways(first, body)
+    assert up == b"\0\1t" + mid + b"\0payload"
+    assert down == body
+
+
+def test_properties_of_any_length_are_taken_out() -> None:
+    properties = b"\x26\0\1a\0\1b" * 40
+    body = b"\0\1t" + b"\0\7" + b"\x98\x02" + properties + b"rest"
+    assert len(properties) == 0x98 - 0x80 + 2 * 0x80
+    assert split(downgraded(0x32, body)) == [(0x32, b"\0\1t\0\7rest")]
+
+
+def test_subscribe_and_unsubscribe_gain_properties() -> None:
+    assert split(upgraded(0x82, b"\0\7\0\1#\1")) == [(0x82, b"\0\7\0\0\1#\1")]
+    assert split(upgraded(0xA2, b"\0\7\0\1#")) == [(0xA2, b"\0\7\0\0\1#")]
+
+
+def test_answers_lose_properties_and_reasons() -> None:
+    assert split(downgraded(0x90, b"\0\7\0\0\1\2\x87")) == [(0x90, b"\0\7\0\1\2\x80")]
+    assert split(downgraded(0xB0, b"\0\7\0\0\x11")) == [(0xB0, b"\0\7")]
+    assert split(downgraded(0x40, b"\0\7\x10\0")) == [(0x40, b"\0\7")]
+
+
+@pytest.mark.parametrize(("reason", "code"), [(0, 0), (0x84, 1), (0x85, 2), (0x88, 3), (0x86, 4), (0x87, 5), (0x9F, 3)])
+def test_reasons_of_connack_become_return_codes(reason: int, code: int) -> None:
+    assert split(downgraded(CONNACK << 4, bytes((1, reason, 0)))) == [(0x20, bytes((1, code)))]
+
+
+def test_a_goodbye_of_the_broker_has_no_packet() -> None:
+    assert downgraded(0xE0, b"\x8e\0") == b""
+    assert refused_connack(1) == b"\x20\x02\0\1"
+
+
+def test_a_client_may_not_send_what_only_brokers_send() -> None:
+    with pytest.raises(Malformed):
+        upgraded(CONNACK << 4, b"\0\0")
+
+
+@given(st.integers(0, 255), st.binary(max_size=60))
+def test_hostile_packets_are_malformed_and_nothing_worse(first: int, body: bytes) -> None:
+    for translate in (upgraded, downgraded):
+        with contextlib.suppress(Malformed):
+            translate(first, body)
