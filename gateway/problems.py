@@ -6,6 +6,7 @@ Shared by profiles and configuration. pydantic finds most of the problems; this 
 from __future__ import annotations
 
 import difflib
+import re
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.toml_lines import KeyPath
 
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _MOST_SHOWN = 60
 """Characters of a wrong value that are repeated in its message."""
 
@@ -35,7 +37,7 @@ class Problems:
     found: list[Problem] = field(default_factory=list)
 
     def add(self, path: Sequence[str | int], sentence: str) -> None:
-        self.found.append(Problem(tuple(path), sentence))
+        self.found.append(Problem(tuple(path), _printable(sentence)))  # it may repeat what is wrong
 
     def add_all(self, error: ValidationError, model: type[BaseModel], under: KeyPath = ()) -> None:
         """Everything pydantic found wrong with data for `model`, which stands at `under` in its file."""
@@ -45,11 +47,14 @@ class Problems:
 
 
 def dotted(path: Iterable[str | int]) -> str:
-    """`sensors.climate.range[0]`"""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.removeprefix(".")
+    """`sensors.climate.range[0]`, with quotes around what TOML wants quoted."""
+    return "".join(map(_step, path)).removeprefix(".")
+
+
+def _step(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    return f".{part}" if _BARE_KEY.fullmatch(part) else f".{_printable(_shown(part))}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -134,6 +139,10 @@ def _number(value: float) -> str:
     return f"{value:_}" if isinstance(value, int) else f"{value:g}"
 
 
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 def _shown(value: object) -> str:
     if isinstance(value, dict):
         return "a table"
@@ -142,5 +151,4 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = f'"{value}"' if isinstance(value, str) else str(value)
-    text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "..."

@@ -8,12 +8,15 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway.config import (
     Config,
     ConfigError,
     Limits,
     MqttConfig,
+    Settings,
     default_file,
     example,
     is_loopback,
@@ -24,6 +27,7 @@ from gateway.config import (
     show,
     state_dir,
 )
+from tests.toml_text import toml
 
 ROOT = Path(__file__).parents[2]
 
@@ -174,6 +178,25 @@ def test_an_option_that_names_no_key_says_what_it_should_be(problems, override, 
     assert says in line
 
 
+ANYTHING = st.recursive(
+    st.booleans() | st.integers(-(2**40), 2**40) | st.floats() | st.sampled_from(["", "auto", "mqtt://b", "x" * 99]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["url", "port", "home", ""]), inner),
+    max_leaves=5,
+)
+
+
+@settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from([*Settings.model_fields, "other", ""]), ANYTHING, max_size=4))
+def test_whatever_stands_anywhere_is_answered_with_a_sentence(tmp_path, document):
+    path = tmp_path / "mpy-gateway.toml"
+    path.write_text(toml(document), "utf-8")
+    try:
+        load_config(path, overrides=["mqtt.home.base=x"], environ={"HOME": "/", "MPY_GATEWAY_DEVICES__PORT": "1"})
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            assert re.match(rf"({path}:\d+|--set mqtt.home.base): .+: .+", line)
+
+
 def test_a_syntax_error_names_file_and_line(problems):
     assert problems("[devices]\nport = \n") == ["mpy-gateway.toml:2: not valid TOML: Invalid value"]
 
@@ -286,7 +309,7 @@ def test_a_base_that_is_no_topic_is_refused(problems, base):
 def test_an_outlets_missing_url_is_placed_at_the_outlet(problems):
     assert problems('[mqtt.home]\nbase = "x"\n[mqtt."My Home"]\nurl = "mqtt://b"\n') == [
         "mpy-gateway.toml:1: mqtt.home.url: is missing",
-        'mpy-gateway.toml:3: mqtt.My Home: "My Home" is not a name: small letters, digits, - and _, 32 at most, '
+        'mpy-gateway.toml:3: mqtt."My Home": "My Home" is not a name: small letters, digits, - and _, 32 at most, '
         "a letter or digit first",
     ]
     assert problems(None, MPY_GATEWAY_MQTT__HOME__BASE="x") == [

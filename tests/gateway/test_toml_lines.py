@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.toml_lines import line_of, lines, syntax_error
+from tests.toml_text import toml
 
 TEXT = '''\
 # a comment with [brackets] and key = "value"
@@ -97,22 +98,10 @@ VALUES = st.recursive(
 @settings(derandomize=True, deadline=None)  # the same cases every time, on any machine
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=3), VALUES, max_size=5))
 def test_the_line_of_each_key_is_the_line_it_was_written_on(document):
-    text = "".join(f"{key} = {_toml(value)}\n" for key, value in document.items())
+    text = toml(document)
     assert tomllib.loads(text) == document
     for number, key in enumerate(document, 1):
         assert line_of(text, (key,)) == number
-
-
-def _toml(value):
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return str(value)
 
 
 @pytest.mark.parametrize(

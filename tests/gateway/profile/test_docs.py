@@ -59,7 +59,8 @@ def test_a_nodes_page_has_its_wiring_and_what_it_measures(name):
     for pin in used:
         assert re.search(rf"\| {pin} +\| {profile.board.pins[pin].header} +\|", page), pin
     for quantity in profile.quantities.values():
-        row = f"| `{quantity.name}` | {quantity.unit} | {quantity.low:.10g} to {quantity.high:.10g} | {quantity.precision:.10g} |"
+        span = f"{quantity.low:.10g} to {quantity.high:.10g}"
+        row = f"| `{quantity.name}` | {quantity.unit} | {span} | {quantity.precision:.10g} |"
         assert row.replace("|  |", "| |") in page
     for sensor in profile.sensors.values():
         assert f"`{sensor.chip}`" in page

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway.profile import ProfileError, hardware_dir, load_board, load_profile
 from tests.gateway.profile.node import CLIMATE, DRIVERS, line_of, problems, write_node
+from tests.toml_text import toml
 
 BOARD = (hardware_dir() / "boards" / "esp32-devkitc.toml").read_text("utf-8")
 LED = '[outputs.led]\nkind = "led"\npin = "GPIO2"\n'
@@ -205,6 +211,32 @@ def test_a_value_where_a_table_belongs_is_one_problem(tmp_path, key):
     assert len([line for line in found if line.startswith(f"{key}: must be a table")]) == 1, found
 
 
+ANYTHING = st.recursive(
+    st.booleans() | st.integers(-(2**40), 2**40) | st.floats() | st.sampled_from(["", "GPIO2", "i2c0", "°C", "x" * 99]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "x", "unit", "1"]), inner),
+    max_leaves=5,
+)
+
+
+@settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_stands_anywhere_is_answered_with_a_sentence(tmp_path, data):
+    document = tomllib.loads(CLIMATE)
+    table = document
+    while True:
+        key = data.draw(st.sampled_from(sorted(table)))
+        if not isinstance(table[key], dict) or not table[key] or data.draw(st.booleans()):
+            break
+        table = table[key]
+    table[data.draw(st.sampled_from([key, "other", ""]))] = data.draw(ANYTHING)
+    path = write_node(tmp_path, text=toml(document))
+    try:
+        load_profile(path)
+    except ProfileError as error:
+        for line in str(error).splitlines():
+            assert re.match(rf"{path}:\d+: .+: .+", line)
+
+
 def test_a_syntax_error_names_file_and_line(tmp_path):
     path = tmp_path / "profile.toml"
     path.write_text("[node]\nname = climate\n")
@@ -300,3 +332,11 @@ def test_a_broken_board_beside_the_profile_is_reported_with_the_profiles_own_mis
         load_profile(path)
     files = {line.split(":")[0] for line in str(caught.value).splitlines()}
     assert files == {str(path), str(tmp_path / "esp32-devkitc.toml")}
+
+
+def test_nothing_of_a_file_reaches_the_terminal_raw(tmp_path):
+    path = write_node(tmp_path, text='[node]\n"\\u001b[2J" = 1\nname = "\\u001b]0;x\\u0007"\nboard = 5\n')
+    with pytest.raises(ProfileError) as caught:
+        load_profile(path)
+    assert all(line.isprintable() for line in str(caught.value).splitlines())
+    assert 'node."?[2J": unknown key' in str(caught.value)
