@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import OPEN
 
 from gateway.clock import Clock
 from gateway.device import wire
@@ -109,7 +110,7 @@ class Connection:
             await self._ending.wait()
             await _stop(reader)
             await self._drain()
-            if self.closing is None:
+            if self._socket.state is OPEN:
                 self.end(CloseCode.GOING_AWAY)
             await _stop(*helpers)
         except Exception:  # the edge of our tasks: a fault of ours ends this connection and no other
@@ -119,6 +120,12 @@ class Connection:
             for task in (reader, *helpers):
                 task.cancel()
             await self._close_socket()
+
+    def ended_by(self) -> str:
+        """Who ended it and why, for a person."""
+        if self.closing is not None:
+            return f"{self.closing.code} {self.closing.reason}"
+        return wire.clean(f"by the device, {self._socket.close_code} {self._socket.close_reason}", 100).strip()
 
     def stop(self) -> None:
         """End the connection because the gateway stops: commit and acknowledge what was received, then close."""
@@ -275,10 +282,11 @@ class Connection:
         return self.closing is not None and self.closing.code in (CloseCode.REPLACED, CloseCode.TOO_SLOW)
 
     async def _close_socket(self) -> None:
-        closing = self.closing or Close(CloseCode.GOING_AWAY, wire.CLOSE_REASONS[CloseCode.GOING_AWAY])
+        if self.closing is None:  # the device has ended it: the library has answered
+            return
         try:
             async with asyncio.timeout(CLOSE_S):
-                await self._socket.close(closing.code, closing.reason)
+                await self._socket.close(self.closing.code, self.closing.reason)
         except TimeoutError:
             self._socket.transport.abort()
 

@@ -208,9 +208,8 @@ class DeviceServer:
         return self._checkers[profile_hash]
 
     async def _ended(self, connection: Connection, known: Known) -> None:
-        device, closing = connection.session.device, connection.closing
-        why = f"{closing.code} {closing.reason}" if closing else "the device closed"
-        log.info("%s disconnected: %s", device, why)
+        device = connection.session.device
+        log.info("%s disconnected: %s", device, connection.ended_by())
         if known.live is connection:
             known.live = None
         if not connection.epoch:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
-from gateway.model import Batch, Record
+from gateway.model import Batch, Quality, Record
 
 MERGED_RECORDS: Final = 1_000
 """Records in one batch at most: what one frame may hold. All stores must take that much at once."""
@@ -49,16 +49,18 @@ class UnderWay:
         """The oldest batch, made one with those behind it that continue it. Call `done` before the next."""
         batch, size_bytes = self._waiting.popleft()
         records: list[Record] = list(batch.records)
-        frames = 1
+        offset_ms, frames = batch.offset_ms, 1
         while self._waiting and len(records) + len(self._waiting[0][0].records) <= MERGED_RECORDS:
-            following = self._waiting[0][0]
+            following, following_bytes = self._waiting[0]
             if not _continues(following, batch, records[-1].last):
                 break
+            self._waiting.popleft()
             records += following.records
-            size_bytes += self._waiting.popleft()[1]
+            offset_ms = min(offset_ms, following.offset_ms)
+            size_bytes += following_bytes
             frames += 1
         self._next = (frames, size_bytes)
-        return batch if frames == 1 else msgspec.structs.replace(batch, records=tuple(records))
+        return batch if frames == 1 else replace(batch, records=tuple(records), offset_ms=offset_ms)
 
     def done(self) -> None:
         """What `next` gave last is on disk."""
@@ -71,18 +73,17 @@ class UnderWay:
 def halves(batch: Batch) -> tuple[Batch, Batch]:
     """`batch` in two, for a store to which it was too large."""
     middle = len(batch.records) // 2
-    return (
-        msgspec.structs.replace(batch, records=batch.records[:middle]),
-        msgspec.structs.replace(batch, records=batch.records[middle:]),
-    )
+    return replace(batch, records=batch.records[:middle]), replace(batch, records=batch.records[middle:])
 
 
 def _continues(batch: Batch, first: Batch, last: int) -> bool:
-    """Whether `batch` may be one with `first`, which ends at `last`: no hole between, and all else the same."""
+    """Whether `batch` may be one with `first`, which ends at `last`: no hole between, and all else the same.
+
+    Offsets estimated by arrival shrink with every frame, and the smallest is the best for all; synced ones must agree."""
     return (
         batch.first == last + 1
         and batch.boot_id == first.boot_id
-        and batch.offset_ms == first.offset_ms
         and batch.quality is first.quality
+        and (batch.offset_ms == first.offset_ms or batch.quality is Quality.ESTIMATED)
         and batch.profile == first.profile
     )

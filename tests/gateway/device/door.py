@@ -102,7 +102,7 @@ class Device:
         await self.socket.send(json.dumps(frame) if isinstance(frame, dict) else frame)
 
     async def hello(self, **changes: Any) -> None:
-        await self.send(hello(self.device, **changes))
+        await self.send({**hello(self.device), **changes})
 
     async def samples(self, seq: int, *values: Any, boot: int = 1, **changes: Any) -> None:
         """One sample per value of the temperature, a second apart."""
@@ -149,9 +149,9 @@ class Device:
         await self.acked(committed + 1)
 
 
-def hello(device: str = "greenhouse", **changes: Any) -> dict[str, Any]:
+def hello(device: str) -> dict[str, Any]:
     boots = [{"boot": 1, "id": BOOT_ID, "first": 0, "next": 1_000_000}]
-    return {"type": "hello", "device": device, "hardware": f"{HARDWARE}-{device}", "boots": boots, **changes}
+    return {"type": "hello", "device": device, "hardware": f"{HARDWARE}-{device}", "boots": boots}
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""RFC 6455 by the Autobahn cases (kosoku): the devices' listener exactly as it is set up, an echo in place of our handler."""
+"""RFC 6455 by the Autobahn cases (kosoku): the devices' listener as it is set up, an echo in place of our handler."""
 
 from __future__ import annotations
 

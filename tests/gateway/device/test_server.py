@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
-import pytest
-from tests.aio import run, until
-from tests.gateway.device.door import open_door
-
 from gateway.model import Sample
+from tests.aio import run
+from tests.gateway.device.door import open_door
 
 
 def test_a_sample_is_stored_then_acknowledged(tmp_path: Path) -> None:
