@@ -158,10 +158,22 @@ def make_state_directory(directory: Path) -> None:
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         directory.mkdir(mode=0o700, exist_ok=True)
+        _sync_directory(directory.parent)  # else a power cut could take the new directory with all that is in it
     except OSError as error:
         raise ConfigError(
             f"cannot make the state directory {directory}: {error.strerror}; give a writable one with --state"
         ) from error
+
+
+def _sync_directory(directory: Path) -> None:
+    try:
+        opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:  # it may be passed through, not read: then there is no way to sync it
+        return
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def touch_private(path: Path) -> None:
