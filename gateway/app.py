@@ -12,13 +12,12 @@ import os
 import secrets
 import time
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 from gateway import __version__
 from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
-from gateway.config import Config, MqttConfig, prepare_state_dir
+from gateway.config import Config, MqttConfig, prepare_state_dir, write_private
 from gateway.dashboard.server import PeopleServer
 from gateway.device.server import DeviceServer
 from gateway.errors import Conflict
@@ -91,6 +90,7 @@ class Gateway:
             gateway_id=self.id,
             state=config.state,
             extra_status=self.status,
+            feed_queue_bytes=config.limits.feed_queue_bytes,
         )
         await self.people.start()
         self._parts.push_async_callback(self.people.stop)
@@ -157,12 +157,3 @@ async def gateway_id(store: Store) -> str:
     except Conflict:
         return await gateway_id(store)
     return drawn
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace `path` atomically by a file only its owner can read."""
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    scratch.replace(path)

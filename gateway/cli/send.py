@@ -33,9 +33,8 @@ def send(
         details = " ".join(f"{key}={value}" for key, value in (result.get("data") or {}).items())
         typer.echo(f"{device} {command}: done{' ' + details if details else ''}")
         return
-    typer.echo(
-        f"{device} {command}: {result['status']}: {result.get('error_text') or result.get('error_code')}", err=True
-    )
+    error = result["error"] or {"code": result["status"], "text": "the device gave no reason"}
+    typer.echo(f"{device} {command}: {result['status']}: {error['text']} ({error['code']})", err=True)
     raise typer.Exit(1)
 
 

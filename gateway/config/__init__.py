@@ -4,7 +4,15 @@ No secret is ever in here: a password is in a file of its own (`password_file`),
 """
 
 from gateway.config.load import load_config
-from gateway.config.paths import FILE_NAME, PREFIX, default_file, prepare_state_dir, read_secret, state_dir
+from gateway.config.paths import (
+    FILE_NAME,
+    PREFIX,
+    default_file,
+    prepare_state_dir,
+    read_secret,
+    state_dir,
+    write_private,
+)
 from gateway.config.sections import (
     BrokerConfig,
     Config,
@@ -44,4 +52,5 @@ __all__ = [
     "schema",
     "show",
     "state_dir",
+    "write_private",
 ]

@@ -91,7 +91,7 @@ class _Loader:
         mqtt = self.data.get("mqtt")
         for outlet in mqtt.values() if isinstance(mqtt, dict) else ():
             if isinstance(outlet, dict) and isinstance(outlet.get("password_file"), str):
-                outlet["password_file"] = str((folder / Path(outlet["password_file"]).expanduser()).absolute())
+                outlet["password_file"] = str((folder / os.path.expanduser(outlet["password_file"])).absolute())
 
     def environment(self, environ: Mapping[str, str]) -> None:
         for variable in sorted(environ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ PREFIX = "MPY_GATEWAY_"
 def default_file(environ: Mapping[str, str]) -> Path | None:
     """The settings file that is read when none is named."""
     if named := environ.get(f"{PREFIX}CONFIG"):
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))
     config_home = _absolute(environ.get("XDG_CONFIG_HOME")) or _home(environ) / ".config"
     for candidate in (Path(FILE_NAME), config_home / "mpy-gateway" / FILE_NAME):
         if candidate.is_file():
@@ -32,7 +33,7 @@ def state_dir(named: Path | None, environ: Mapping[str, str]) -> Path:
         named = Path(by_systemd.split(":")[0])
     if named is None:
         named = (_absolute(environ.get("XDG_STATE_HOME")) or _home(environ) / ".local" / "state") / "mpy-gateway"
-    return named.expanduser().absolute()
+    return Path(os.path.expanduser(named)).absolute()
 
 
 def _absolute(text: str | None) -> Path | None:
@@ -66,8 +67,16 @@ def read_secret(path: Path) -> str:
         text = path.read_text("utf-8").removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise ConfigError(f"{path}: the file with the password cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: the file with the password is not UTF-8 text") from None
+    except ValueError:
+        raise ConfigError(f"{path}: the file with the password is not UTF-8 text, or its name is none") from None
     if not text or "\n" in text:
         raise ConfigError(f"{path}: must hold the password and nothing else, on one line")
     return text
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` atomically by a file that only its owner can read, from its first moment on."""
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    scratch.replace(path)

@@ -222,7 +222,7 @@ class Limits(Section):
         default=10_000, ge=0, description="Refused values and frames kept of each device; the oldest go first."
     )
     feed_queue_bytes: int = Field(
-        default=4 << 20,
+        default=16 << 20,  # 200 boards that return at once can bring 3 MB in one commit
         ge=1 << 16,
         description="Bytes waiting for one browser on the live feed; one that is slower is disconnected.",
     )

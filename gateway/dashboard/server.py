@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import errno
 import logging
-import os
 import re
-import secrets
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +19,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
-from gateway.config import PeopleConfig, is_loopback
+from gateway.config import PeopleConfig, is_loopback, write_private
 from gateway.dashboard import api, pages
 from gateway.dashboard.auth import Links, Sessions, new_token
 from gateway.dashboard.feed import QUEUE_BYTES, Feed
@@ -255,11 +253,3 @@ def our_names(config: PeopleConfig) -> set[str]:
         hostname = socket.gethostname().lower()
         names |= {config.host.lower(), hostname, f"{hostname}.local"}
     return names
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace `path` atomically by a file that only its owner can read, from its first moment on."""
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    scratch.replace(path)
