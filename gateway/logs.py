@@ -1,7 +1,7 @@
 """Log lines: for a person, `19:02:11 INFO  device  greenhouse connected`, or for a program, one JSON object a line.
 
-A logger is called after the part it speaks for: `logging.getLogger("gateway.device")` is part `device`. Whatever came
-from outside is cleaned here, on its way out: no line holds a control character, and none is endless.
+A logger has the name of the part it speaks for: `logging.getLogger("device")`. Whatever came from outside is cleaned
+here, on its way out: no line holds a control character, and none is endless.
 """
 
 from __future__ import annotations
@@ -65,11 +65,6 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
-def part(logger: str) -> str:
-    """`device` of `gateway.device`; the name itself for libraries."""
-    return logger.removeprefix("gateway.") or logger
-
-
 class TextLines(logging.Formatter):
     """Lines for a person. Tracebacks follow on lines of their own, indented."""
 
@@ -80,7 +75,7 @@ class TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         level = _LEVELS.get(record.levelname, record.levelname)
-        line = f"{at} {level:<5} {clean(part(record.name), 40):<7} {clean(record.getMessage(), LINE_LIMIT)}"
+        line = f"{at} {level:<5} {clean(record.name, 40):<7} {clean(record.getMessage(), LINE_LIMIT)}"
         if self.colour and (colour := _COLOURS.get(record.levelno)):
             line = f"{colour}{line}{_PLAIN}"
         return "\n  ".join([line, *_traceback(record)])
@@ -94,7 +89,7 @@ class JsonLines(logging.Formatter):
         line: dict[str, Any] = {
             "ts": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
-            "part": part(record.name),
+            "part": record.name,
             "text": clean(record.getMessage(), LINE_LIMIT),
         }
         line |= {key: _jsonable(value) for key, value in vars(record).items() if key not in _OWN and key not in line}

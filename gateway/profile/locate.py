@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from gateway.errors import ConfigError
@@ -32,7 +33,7 @@ def nodes() -> list[str]:
 
 def find_node(name: str | Path) -> Path:
     """The `profile.toml` of a node that comes with the package, of a folder, or itself. Raises ConfigError."""
-    given = Path(name).expanduser()
+    given = Path(os.path.expanduser(name))  # unlike Path.expanduser, it takes a "~nobody" as it is
     for candidate in (given, given / "profile.toml", hardware_dir() / given / "profile.toml"):
         if candidate.is_file():
             return candidate

@@ -337,6 +337,12 @@ def test_a_password_file_that_is_wrong_is_named(problems, tmp_path):
         assert says in line
 
 
+@pytest.mark.parametrize("name", ["a\\u0000b", "~nobody-here/x", "~"])
+def test_a_strange_name_of_a_password_file_is_a_problem_like_any_other(problems, name):
+    (line,) = problems(f'[mqtt.home]\nurl = "mqtt://b"\nusername = "me"\npassword_file = "{name}"\n')
+    assert line.startswith("mpy-gateway.toml:4: mqtt.home.password_file: ")
+
+
 def test_a_password_needs_a_name(problems, tmp_path):
     (tmp_path / "secret").write_text("geheim")
     (line,) = problems('[mqtt.home]\nurl = "mqtt://b"\npassword_file = "secret"\n')

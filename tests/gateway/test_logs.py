@@ -32,7 +32,7 @@ def _root_logger_as_before():
 def written(text_format="text", level="info", stream=None, say=lambda log: log.info("hello")):
     stream = stream or io.StringIO()
     logs.setup(level, text_format, stream)
-    say(logging.getLogger("gateway.device"))
+    say(logging.getLogger("device"))
     return stream.getvalue()
 
 
