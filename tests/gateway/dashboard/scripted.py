@@ -182,6 +182,7 @@ class ScriptedGateway:
         self.port = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queues: set[asyncio.Queue[str]] = set()
+        self._muted: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -214,6 +215,10 @@ class ScriptedGateway:
         self._server.should_exit = True
         self._thread.join(10)
         assert not self._thread.is_alive()
+
+    def mute(self, device: ScriptedDevice) -> None:
+        """`device` measures nothing more, though it stays connected."""
+        self._muted.add(device.id)
 
     def say(self, *messages: Json) -> None:
         """Send one frame with these messages to every open feed."""
@@ -283,8 +288,9 @@ class ScriptedGateway:
         devices = [device.whole() for device in self.devices.values()]
         snapshot = {"type": "snapshot", "gateway": "gw-7f3a", "version": "0.1.0", "at_ms": now_ms(), "devices": devices}
         try:
-            if not self.silent:
-                await socket.send_text(json.dumps([snapshot]))
+            while self.silent:  # noqa: ASYNC110 - set by the test's thread, where an Event cannot be set
+                await asyncio.sleep(0.02)
+            await socket.send_text(json.dumps([snapshot]))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._talk(queue))
                 tasks.create_task(_hang_up(socket))
@@ -300,7 +306,8 @@ class ScriptedGateway:
     async def _talk(self, queue: asyncio.Queue[str]) -> None:
         heartbeat_s = 0.0
         while True:
-            messages: list[Json] = [device.samples() for device in self.devices.values() if device.online]
+            talking = [device for device in self.devices.values() if device.online and device.id not in self._muted]
+            messages: list[Json] = [device.samples() for device in talking]
             if time.monotonic() - heartbeat_s >= 2:
                 heartbeat_s = time.monotonic()
                 messages.append({"type": "heartbeat", "at_ms": now_ms()})

@@ -106,7 +106,7 @@ export class Chart {
           font: FONT,
           size: Y_AXIS_PX,
           gap: 8,
-          space: 30,
+          space: 26,
           values: (_, splits, __, ___, step) => splits.map((value) => number(value, decimalsOf(step, quantity.decimals))),
         },
       ],

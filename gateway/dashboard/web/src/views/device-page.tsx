@@ -11,7 +11,7 @@ import { DEVICES_HREF } from "../route.ts";
 import type { DeviceState } from "../state.ts";
 import { act, gatewayNow_ms, link, now_ms, state } from "../store.ts";
 import type { Trace } from "../trace.ts";
-import { presenceWords } from "../words.ts";
+import { NOT_MEASURED, presenceWords } from "../words.ts";
 import { Commands } from "./commands.tsx";
 import { Delivery } from "./delivery.tsx";
 import { Age, Dot, Line, pointWords, Value } from "./parts.tsx";
@@ -184,21 +184,15 @@ function Panel({ device, quantity, trace }: PanelProps) {
 /** Lowest and highest value in the chart. */
 function Extent({ quantity, trace }: { quantity: Quantity; trace: Trace | undefined }) {
   void now_ms.value; // once a second
-  const extent = trace?.extent(gatewayNow_ms() - trace.span_ms);
+  const [low, high] = trace?.extent(gatewayNow_ms() - trace.span_ms)?.map((value) => readingText(quantity, value)) ?? [];
   return (
     <p class="extent">
-      {extent ? (
-        <>
-          <span>
-            <span class="muted">low</span> {readingText(quantity, extent[0])}
-          </span>
-          <span>
-            <span class="muted">high</span> {readingText(quantity, extent[1])}
-          </span>
-        </>
-      ) : (
-        <span class="muted">no value in this time</span>
-      )}
+      <span>
+        <span class="muted">low</span> {low ?? NOT_MEASURED}
+      </span>
+      <span>
+        <span class="muted">high</span> {high ?? NOT_MEASURED}
+      </span>
     </p>
   );
 }

@@ -1,0 +1,58 @@
+// Messages as FEED.md shows them.
+
+import type { Device, Samples } from "../src/protocol.ts";
+
+export const T0_MS = 1_790_000_000_000;
+
+export function device(changes: Partial<Device> = {}): Device {
+  return {
+    id: "greenhouse",
+    node: "climate-node",
+    title: "Climate node",
+    hardware: "a4cf12b0c3d4",
+    added_ms: T0_MS,
+    online: true,
+    since_ms: T0_MS,
+    last_seen_ms: T0_MS,
+    newest_at_ms: T0_MS,
+    sensors: [
+      {
+        name: "climate",
+        chip: "bme280",
+        period_ms: 1000,
+        quantities: [
+          { name: "temperature", title: "Temperature", unit: "°C", decimals: 2, low: -40, high: 85, labels: {}, sensor: "climate", chip: "bme280" },
+        ],
+      },
+    ],
+    latest: { temperature: { value: 21.62, at_ms: T0_MS, quality: "synced", provisional: false } },
+    counts: { samples: 1, events: 0, gaps: 0, lost: 0, quarantined: 0 },
+    connection: null,
+    commands: [
+      {
+        name: "identify",
+        title: "Blink",
+        args: [{ name: "seconds", title: "Seconds", type: "integer", low: 1, high: 60, default: 5 }],
+      },
+    ],
+    ...changes,
+  };
+}
+
+export function snapshot(...devices: Device[]) {
+  return { type: "snapshot" as const, gateway: "gw-7f3a", version: "0.1.0", at_ms: T0_MS, devices };
+}
+
+export function samples(at_ms: number[], values: Samples["values"], quality = "synced"): Samples {
+  return { type: "samples", device: "greenhouse", boot_id: "9f3c11d2c01b6a55", seq: at_ms.map((_, i) => i), at_ms, quality, values };
+}
+
+export const refused = (seq: number, at_ms: number) => ({
+  at_ms,
+  boot_id: "9f3c11d2c01b6a55",
+  seq,
+  quantity: "temperature",
+  value: "140.2",
+  code: "value.range",
+  reason: "temperature 140.2 is outside -40..85 °C",
+});

@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type Action, EMPTY, reduce, ROWS_KEPT, type State } from "../src/state.ts";
+import { device, refused, samples, snapshot, T0_MS } from "./examples.ts";
+
+const after = (...actions: Action[]): State => actions.reduce((state, action) => reduce(state, action, T0_MS - 5_000), EMPTY);
+const greenhouse = (state: State) => state.devices.get("greenhouse")!;
+const temperature = (state: State) => greenhouse(state).latest["temperature"]!;
+const START = snapshot(device());
+
+test("a snapshot is all that is known of devices", () => {
+  const state = after(snapshot(device({ id: "old" })), snapshot(device({ id: "b" }), device({ id: "a" })));
+  assert.deepEqual([...state.devices.keys()], ["a", "b"]);
+  assert.equal(state.snapshots, 2);
+});
+
+test("an empty snapshot says that there is no device, which is not the same as not knowing yet", () => {
+  assert.equal(EMPTY.loaded, false);
+  assert.equal(after(snapshot()).loaded, true);
+});
+
+test("the gateway's clock is known from snapshot and heartbeat", () => {
+  assert.equal(after(START).skew_ms, 5_000);
+  assert.equal(after(START, { type: "heartbeat", at_ms: T0_MS - 4_000 }).skew_ms, 1_000);
+});
+
+test("samples bring the newest value of each quantity", () => {
+  const state = after(START, samples([T0_MS + 1000, T0_MS + 2000], { temperature: [22, null], humidity: [null, 48] }));
+  assert.deepEqual(temperature(state), { value: 22, at_ms: T0_MS + 1000, quality: "synced", provisional: false });
+  assert.equal(greenhouse(state).latest["humidity"]!.value, 48);
+  assert.equal(greenhouse(state).newest_at_ms, T0_MS + 2000);
+});
+
+test("a backlog never turns the newest value back", () => {
+  const state = after(START, samples([T0_MS - 60_000], { temperature: [5] }));
+  assert.equal(temperature(state).value, 21.62);
+  assert.equal(greenhouse(state).newest_at_ms, T0_MS);
+});
+
+test("a provisional value is shown until the committed one has caught up", () => {
+  const ahead: Action = { type: "latest", device: "greenhouse", at_ms: T0_MS + 9000, values: { temperature: 25, humidity: null } };
+  const state = after(START, ahead, samples([T0_MS + 1000], { temperature: [22] }));
+  assert.equal(temperature(state).value, 25);
+  assert.equal(temperature(state).provisional, true);
+  assert.equal(greenhouse(state).latest["humidity"], undefined);
+  assert.equal(temperature(reduce(state, samples([T0_MS + 9000], { temperature: [25] }), T0_MS)).provisional, false);
+});
+
+test("rows are kept newest first, once each, and not without bound", () => {
+  const rows = (from: number, many: number) => Array.from({ length: many }, (_, i) => refused(from + i, T0_MS + from + i));
+  const state = after(
+    START,
+    { type: "quarantine", device: "greenhouse", rows: rows(50, 10) },
+    { type: "refused.loaded", device: "greenhouse", rows: rows(0, 300) },
+  );
+  const seqs = greenhouse(state).refused.map((row) => row.seq);
+  assert.equal(seqs.length, ROWS_KEPT);
+  assert.deepEqual(seqs.slice(0, 2), [299, 298]);
+  assert.equal(new Set(seqs).size, ROWS_KEPT);
+});
+
+test("rows outlive a reconnect", () => {
+  const state = after(START, { type: "quarantine", device: "greenhouse", rows: [refused(1, T0_MS)] }, START);
+  assert.equal(greenhouse(state).refused.length, 1);
+});
+
+test("a gap stands in the log at the time it was heard of, once", () => {
+  const gap: Action = { type: "gap", device: "greenhouse", boot: 16, boot_id: "x", from: 900, to: 949, count: 50, at_most: null, why: "full" };
+  const { log } = greenhouse(after(START, gap, gap));
+  assert.equal(log.length, 1);
+  assert.equal(log[0]!.at_ms, T0_MS);
+});
+
+test("presence and counts replace what was known", () => {
+  const counts = { samples: 9, events: 8, gaps: 7, lost: 6, quarantined: 5 };
+  const state = after(
+    START,
+    { type: "presence", device: "greenhouse", online: false, since_ms: null, last_seen_ms: 7, connection: null },
+    { type: "counts", device: "greenhouse", counts },
+  );
+  assert.equal(greenhouse(state).online, false);
+  assert.deepEqual(greenhouse(state).counts, counts);
+});
+
+test("devices come and go", () => {
+  const state = after(START, { type: "device", device: "attic", info: device({ id: "attic" }) }, { type: "removed", device: "greenhouse" });
+  assert.deepEqual([...state.devices.keys()], ["attic"]);
+});
+
+test("news of a device that was revoked a moment ago changes nothing", () => {
+  const state = after(START);
+  const late: Action = { type: "counts", device: "gone", counts: device().counts };
+  assert.equal(reduce(state, late, T0_MS), state);
+});
+
+test("what was known before is left as it was", () => {
+  const before = after(START);
+  const shown = structuredClone(temperature(before));
+  reduce(before, samples([T0_MS + 1000], { temperature: [30] }), T0_MS);
+  assert.deepEqual(temperature(before), shown);
+});

@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { gaps, longestStepMs, Trace } from "../src/trace.ts";
+
+const points = (trace: Trace) => [...trace.at_ms].map((at, index) => [at, trace.values[index]]);
+
+test("live points are appended in order", () => {
+  const trace = new Trace(300_000, 1);
+  trace.push(1000, 1);
+  trace.push(2000, 2);
+  assert.deepEqual(points(trace), [[1000, 1], [2000, 2]]);
+  assert.equal(trace.outdated, false);
+});
+
+test("a point of the same instant replaces the last, and an unchanged one draws nothing anew", () => {
+  const trace = new Trace(300_000, 1);
+  trace.push(1000, 1);
+  trace.push(1000, 5);
+  assert.deepEqual(points(trace), [[1000, 5]]);
+  const { version } = trace;
+  trace.push(1000, 5);
+  assert.equal(trace.version, version);
+});
+
+test("a point from before the newest asks for the history again", () => {
+  const trace = new Trace(300_000, 1);
+  trace.push(2000, 2);
+  trace.push(1000, 1);
+  assert.deepEqual(points(trace), [[2000, 2]]);
+  assert.equal(trace.outdated, true);
+});
+
+test("history goes before the live points that came meanwhile", () => {
+  const trace = new Trace(300_000, 1);
+  trace.push(3000, 3);
+  trace.push(4000, 4);
+  trace.outdated = true;
+  trace.load([1000, 2000, 3000], [1, null, 3]);
+  assert.deepEqual(points(trace), [[1000, 1], [3000, 3], [4000, 4]]);
+  assert.equal(trace.outdated, false);
+});
+
+test("of one bucket the lowest and the highest stay, in order of time", () => {
+  const trace = new Trace(300_000, 1000);
+  [5, 7, 6, 9, 1, 4].forEach((value, index) => trace.push(10_000 + index, value));
+  assert.deepEqual(points(trace), [[10_003, 9], [10_004, 1]]);
+  trace.push(11_000, 3);
+  assert.deepEqual(points(trace).at(-1), [11_000, 3]);
+});
+
+test("thinning keeps lowest and highest of any bucket", () => {
+  let seed = 7;
+  const random = () => (seed = (seed * 16_807) % 2_147_483_647);
+  const trace = new Trace(1e9, 100);
+  const all: [number, number][] = [];
+  for (let at_ms = 0; at_ms < 20_000; at_ms += 1 + (random() % 30)) {
+    all.push([at_ms, random() % 1000]);
+    trace.push(...all.at(-1)!);
+  }
+  for (let bucket = 0; bucket < 200; bucket++) {
+    const inside = all.filter(([at_ms]) => Math.floor(at_ms / 100) === bucket).map(([, value]) => value);
+    const kept = points(trace).filter(([at_ms]) => Math.floor(at_ms! / 100) === bucket).map(([, value]) => value!);
+    assert.ok(kept.length <= 2);
+    assert.equal(Math.min(...kept), Math.min(...inside));
+    assert.equal(Math.max(...kept), Math.max(...inside));
+  }
+  assert.deepEqual([...trace.at_ms], [...trace.at_ms].sort((a, b) => a - b));
+});
+
+test("it never grows beyond its bound, and loses the oldest", () => {
+  const trace = new Trace(1e12, 1);
+  for (let at_ms = 0; at_ms < 30_000; at_ms++) trace.push(at_ms, at_ms);
+  assert.equal(trace.length, 4096);
+  assert.equal(trace.at_ms.at(-1), 29_999);
+  assert.equal(trace.at_ms[0], 30_000 - 4096);
+  assert.equal(trace.values[0], 30_000 - 4096);
+});
+
+test("what left the window is forgotten, but for the point through which the line comes in", () => {
+  const trace = new Trace(10_000, 1);
+  for (let at_ms = 0; at_ms <= 30_000; at_ms += 1000) trace.push(at_ms, 0);
+  assert.equal(trace.at_ms[0], 19_000);
+});
+
+test("lowest and highest are those of the window", () => {
+  const trace = new Trace(1e6, 1);
+  assert.equal(trace.extent(0), null);
+  [9, 3, 5].forEach((value, index) => trace.push(index * 1000, value));
+  assert.deepEqual(trace.extent(0), [3, 9]);
+  assert.deepEqual(trace.extent(1000), [3, 5]);
+  assert.equal(trace.extent(9000), null);
+});
+
+test("a line is broken where a sample is missing", () => {
+  const at_ms = [0, 1000, 2000, 4000, 5000, 65_000];
+  assert.deepEqual(gaps(at_ms, 0, 5, longestStepMs(1000, 0)), [[2, 3], [4, 5]]);
+});
+
+test("a thinned line is not broken by its thinning", () => assert.equal(longestStepMs(1000, 144_000), 432_000));
