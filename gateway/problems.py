@@ -63,12 +63,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
-def one_of(words: Iterable[str]) -> str:
-    """`a, b or c`"""
-    *first, last = words
-    return f"{', '.join(first)} or {last}" if first else last
-
-
 def keys_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     """The keys a table at `path` inside `model` may have; none where anything goes."""
     found = model_at(model, path)

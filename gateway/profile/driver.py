@@ -30,6 +30,9 @@ def problems(sensor: Sensor, source: str) -> Iterator[tuple[tuple[str, ...], str
     except SyntaxError as error:
         yield ("chip",), f'the driver of "{sensor.chip}" is not valid Python: line {error.lineno}: {error.msg}'
         return
+    except ValueError as error:  # null bytes, before Python 3.12
+        yield ("chip",), f'the driver of "{sensor.chip}" is not valid Python: {error}'
+        return
     for quantity in sensor.quantities.values() if gives is not None else ():
         if sentence := _quantity_problem(sensor, quantity, gives or {}):
             yield ("quantities", quantity.name), sentence

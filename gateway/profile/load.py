@@ -192,5 +192,5 @@ def _check_drivers(parts: Parts, file: _File) -> None:
             places = " nor ".join(str(place) for place in locate.driver_places(sensor.chip, node_dir))
             file.problems.add((*path, "chip"), f'no driver for "{sensor.chip}": there is neither {places}')
             continue
-        for key, sentence in driver.problems(sensor, source.read_text("utf-8")):
+        for key, sentence in driver.problems(sensor, source.read_text("utf-8", errors="replace")):
             file.problems.add((*path, *key), sentence)

@@ -267,6 +267,10 @@ def test_a_driver_is_looked_at_and_never_run(tmp_path):
     load_profile(path)
     driver.write_text("import machine\nQUANTITIES = make()\n")  # not written out: nothing to compare with
     load_profile(path)
+    for no_text in (b"\xff\xfe", b"a = '\x00'"):
+        driver.write_bytes(no_text)
+        with pytest.raises(ProfileError, match=r"is not valid Python"):
+            load_profile(path)
     driver.write_text("def f(:\n")
     with pytest.raises(ProfileError, match=r'climate.chip: the driver of "bme280" is not valid Python: line 1'):
         load_profile(path)
