@@ -36,7 +36,7 @@ class BoardProcess:
         lifeline, self._lifeline = os.pipe()
         self._control, control = os.pipe()
         self._console, console_end = os.pipe()
-        self._readers: set[int] = set()
+        self._readers: dict[int, _Lines] = {}
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the interpreter that was found
                 interpreter.command(
@@ -88,7 +88,11 @@ class BoardProcess:
         self.strike()
         await self._gone.wait()
         self._process.wait()  # it has closed its files: what is left of its end takes microseconds
-        for reader in tuple(self._readers):
+        for reader, lines in tuple(self._readers.items()):
+            with contextlib.suppress(BlockingIOError):  # a grandchild could still hold the other end
+                while data := os.read(reader, _READ_BYTES):
+                    lines.feed(data)
+            lines.feed(b"")
             self._close(reader)
         if self._lifeline >= 0:
             os.close(self._lifeline)
@@ -121,12 +125,12 @@ class BoardProcess:
                 closed()
 
         os.set_blocking(reader, False)
-        self._readers.add(reader)
+        self._readers[reader] = lines
         self._loop.add_reader(reader, ready)
 
     def _close(self, reader: int) -> None:
         if reader in self._readers:
-            self._readers.remove(reader)
+            del self._readers[reader]
             self._loop.remove_reader(reader)
             os.close(reader)
 

@@ -5,7 +5,7 @@
 # to measure.
 
 import signals
-from chip import RegisterChip
+from chips import I2CChip
 
 _ID = 0xD0
 _RESET = 0xE0
@@ -77,11 +77,12 @@ def humidity_q10(adc, fine, h):
     return min(max(v, 0), 419430400) >> 12
 
 
-class Chip(RegisterChip):
+class Chip(I2CChip):
     def __init__(self, config, seed):
         super().__init__(config, seed)
         self.t = (_T[0] + self._spread(300), _T[1] + self._spread(200), _T[2])
-        self.p = (_P[0] + self._spread(400), _P[1] + self._spread(80), *_P[2:])
+        first = (_P[0] + self._spread(400), _P[1] + self._spread(80))
+        self.p = first + _P[2:]
         self.h = (_H[0], _H[1] + self._spread(8), _H[2], _H[3] + self._spread(15), _H[4], _H[5])
         self._filtered_t = self._filtered_p = 0
         self._data = bytearray(8)

@@ -1,6 +1,6 @@
 # The radio of the board itself, as `vitals` sees it: WLAN.status("rssi") is read once per sample, and counted here.
 
-from chip import Chip as _Chip
+from chips import Chip as _Chip
 
 _BEST = -38
 _WORST = -84

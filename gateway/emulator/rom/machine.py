@@ -46,10 +46,15 @@ class Pin(_unix.PinBase):
         _hw.page.put8(self._at, state)
 
     def value(self, level=None):
-        state = _hw.page.get8(self._at)
         if level is not None:
-            _hw.page.put8(self._at, state & ~1 | (1 if level else 0))
+            _hw.page.put8(self._at, _hw.page.get8(self._at) & ~1 | (1 if level else 0))
             return None
+        for look in _hw.looks:  # an interrupt is no later than what the program can see itself
+            look()
+        return self._level()
+
+    def _level(self):
+        state = _hw.page.get8(self._at)
         if state & 2:
             return state & 1
         driven = _hw.page.get8(self._driven_at)  # 0: nothing is connected
@@ -68,10 +73,10 @@ class Pin(_unix.PinBase):
 
     def irq(self, handler=None, trigger=IRQ_RISING | IRQ_FALLING):
         """The handler runs when the program next asks for the time or sleeps, not between two instructions."""
-        last = [self.value()]
+        last = [self._level()]
 
         def look():
-            level = self.value()
+            level = self._level()
             if level != last[0]:
                 last[0] = level
                 if trigger & (self.IRQ_RISING if level else self.IRQ_FALLING):

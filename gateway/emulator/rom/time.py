@@ -41,11 +41,12 @@ sleep_us = _unix.sleep_us
 
 
 def sleep_ms(ms):
-    if not _looks:
-        return _unix.sleep_ms(ms)
     end_us = _ticks_us() + ms * 1000
+    if not _looks:
+        _unix.sleep_ms(ms)  # counts whole milliseconds: it may come back one too early, and a board never does
     while (left_us := end_us - _ticks_us()) > 0:
-        ticks_ms()  # looks at the pins
+        for look in _looks:
+            look()
         _unix.sleep_us(min(left_us, 10000))
 
 

@@ -19,9 +19,8 @@ class Random:
 
     def noise(self, width):
         """An integer around 0, bell-shaped, hardly ever beyond `width`."""
-        return (
-            self.below(width + 1) + self.below(width + 1) + self.below(width + 1) + self.below(width + 1) - 2 * width
-        ) // 2
+        sides = width + 1
+        return (self.below(sides) + self.below(sides) + self.below(sides) + self.below(sides) - 2 * width) // 2
 
 
 class Chip:
@@ -61,8 +60,9 @@ class Chip:
         raise OSError(5)
 
 
-class RegisterChip(Chip):
-    """An I2C chip with numbered registers of a byte: a write begins with the register, a read goes on from there."""
+class I2CChip(Chip):
+    """An I2C chip with numbered registers of a byte, as most are: a write begins with the number of a register, and a read
+    goes on from where the last one ended."""
 
     def __init__(self, config, seed):
         super().__init__(config, seed)
