@@ -95,6 +95,7 @@ class Connection:
         self._progress = asyncio.Event()
         """Something was committed or sent, or nothing can be sent any more."""
         self._gone = False
+        self._broken = False
         self._timetable = asyncio.Event()
         """The session's next tick may have changed."""
         self._ending = asyncio.Event()
@@ -135,6 +136,7 @@ class Connection:
         """By a fault: then all ends. The sender alone ends when the device has gone: the reader goes on, because frames
         that came before may still be waiting for it."""
         if not task.cancelled() and task.exception() is not None:
+            self._broken = True
             self._ending.set()
 
     def do(self, outputs: list[Output]) -> None:
@@ -142,9 +144,9 @@ class Connection:
         for output in outputs:
             self._do(output)
 
-    def end(self, code: CloseCode) -> None:
+    def end(self, code: int, reason: str | None = None) -> None:
         """Close the connection from our side."""
-        self.do(self.session.close(code))
+        self.do(self.session.close(code, reason=reason))
 
     def now(self) -> Now:
         clock = self._around.clock
@@ -279,7 +281,9 @@ class Connection:
             pass
 
     def _hopeless(self) -> bool:
-        return self.closing is not None and self.closing.code in (CloseCode.REPLACED, CloseCode.TOO_SLOW)
+        return self._broken or (
+            self.closing is not None and self.closing.code in (CloseCode.REPLACED, CloseCode.TOO_SLOW)
+        )
 
     async def _close_socket(self) -> None:
         if self.closing is None:  # the device has ended it: the library has answered

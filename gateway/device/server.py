@@ -110,7 +110,7 @@ class DeviceServer:
         known = self._known.get(device)
         if known is not None and known.live is not None:
             log.info("%s is disconnected: %s", device, reason)
-            known.live.end(CloseCode(code))
+            known.live.end(code, reason)
 
     # The handshake
 
@@ -158,7 +158,7 @@ class DeviceServer:
             async with known.greeting:
                 return await self._welcome(connection, known, hello)
         except CloseConnection as error:
-            return session.close(CloseCode(error.close_code), error)
+            return session.close(error.close_code, error)
         except StoreError as error:
             log.warning("%s cannot be welcomed: %s", hello.device, error)
             text = "the gateway cannot reach its disk now"

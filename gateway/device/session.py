@@ -111,7 +111,7 @@ class Slow:
 class Close:
     """Send what is to be sent, then close with this code."""
 
-    code: CloseCode
+    code: int
     reason: str
 
 
@@ -155,7 +155,7 @@ class Session:
         try:
             outputs += self._on_text(frame, now) if isinstance(frame, str) else self._on_binary(frame)
         except CloseConnection as error:
-            outputs += self.close(CloseCode(error.close_code), error)
+            outputs += self.close(error.close_code, error)
         except DeviceError as error:
             outputs += self._tell(error, now)
         return outputs
@@ -218,14 +218,14 @@ class Session:
             return self._hello_until_ms
         return self._exchanges_due_ms[0] if self._exchanges_due_ms else None
 
-    def close(self, code: CloseCode, error: DeviceError | None = None) -> list[Output]:
-        """End the connection; `error` is told first."""
+    def close(self, code: int, error: DeviceError | None = None, *, reason: str | None = None) -> list[Output]:
+        """End the connection; `error` is told first. A code that is not ours needs a `reason`."""
         if self.state is State.CLOSED:
             return []
         self.state = State.CLOSED
         self._exchanges_due_ms.clear()
         told: list[Output] = [] if error is None else [Reply(wire.error_of(error))]
-        return [*told, Close(code, CLOSE_REASONS[code])]
+        return [*told, Close(code, CLOSE_REASONS[CloseCode(code)] if reason is None else reason)]
 
     # Frames
 
@@ -295,6 +295,7 @@ class Session:
         outputs: list[Output] = []
         if checked.values:
             t_ms = message.body["t"] if isinstance(message, wire.Rough) else message.t
+            boot.clock.arrived(t_ms, self._measured_by_ms(boot, now))
             offset_ms, _ = boot.stamp(now, self._wall.update(now.wall_ms, now.monotonic_ms))
             outputs.append(Newest(boot, t_ms, offset_ms + t_ms, checked.values))
         return outputs + self._tell(checked.error, now)
@@ -348,14 +349,14 @@ class Session:
         if not new:
             again = records[-1].last <= boot.committed
             return [Reply(wire.Ack(boot=boot.number, seq=boot.committed))] if again else []
-        boot.arrived(new, now.monotonic_ms if boot is self._running else self._running_since_ms(now))
+        boot.arrived(new, self._measured_by_ms(boot, now))
         batch = boot.batch(self.device, new, now, self._wall.update(now.wall_ms, now.monotonic_ms))
         return [Append(batch), *self._tell(error, now)]
 
-    def _running_since_ms(self, now: Now) -> int:
-        """All that an older boot measured, it measured before this one began."""
+    def _measured_by_ms(self, boot: Boot, now: Now) -> int:
+        """When all that has come of `boot` had been measured: an older boot had ended when the running one began."""
         since_ms = self._running.clock.offset_ms()
-        return now.monotonic_ms if since_ms is None else since_ms
+        return now.monotonic_ms if boot is self._running or since_ms is None else since_ms
 
     def _welcome(self, now: Now) -> wire.Welcome:
         return wire.Welcome(

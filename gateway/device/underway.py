@@ -79,7 +79,7 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
 def _continues(batch: Batch, first: Batch, last: int) -> bool:
     """Whether `batch` may be one with `first`, which ends at `last`: no hole between, and all else the same.
 
-    Offsets estimated by arrival shrink with every frame, and the smallest is the best for all; synced ones must agree."""
+    Offsets estimated by arrival shrink with every frame, and the smallest is best for all; synced ones must agree."""
     return (
         batch.first == last + 1
         and batch.boot_id == first.boot_id
