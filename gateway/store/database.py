@@ -113,7 +113,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if tables and owner != APPLICATION_ID:
         raise ConfigError(f"{path} belongs to another program; move it away or choose another --state")
     connection.execute("PRAGMA journal_mode = WAL")
-    migrate(connection, path, migrations(path.stem))
+    steps = migrations(path.stem)
+    migrate(connection, path, steps)
+    # Write something in any case: better that a lock or a full disk stops the start than the first sample.
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA user_version = {len(steps)}")
+    connection.execute("COMMIT")
 
 
 def migrations(name: str) -> list[str]:

@@ -131,6 +131,9 @@ class Registry:
                 results, entries = await self._database.run(_transaction, changes)
             except Unavailable as error:
                 results, entries = [Unavailable(str(error)) for _ in changes], []
+            except Exception as error:  # the edge of a task: whoever waits must hear of it
+                log.exception("a change of the registry failed by a fault of ours")
+                results, entries = [Unavailable(f"fault in the registry: {error!r}") for _ in changes], []
             self._tell(entries)
             for change, result in zip(changes, results, strict=True):
                 change.resolve(result)
@@ -211,13 +214,15 @@ class _Change:
 def _transaction(connection: sqlite3.Connection, changes: list[_Change]) -> tuple[list[Any], list[_Newest]]:
     """Returns each change's result, and the newest state of every key touched."""
     results: list[Any] = []
+    touched: set[str] = set()
     connection.execute("BEGIN IMMEDIATE")  # at once, so that what is read below cannot change before it is written
     for change in changes:
         try:
             results.append(change.work(connection))
+            touched.add(change.key)
         except (Conflict, ValueError) as error:  # ValueError: a key or value that SQLite cannot hold
             results.append(error)
-    newest = [row for key in {change.key for change in changes} if (row := _newest(connection, key))]
+    newest = [row for key in touched if (row := _newest(connection, key))]
     connection.execute("COMMIT")
     return results, newest
 

@@ -492,6 +492,20 @@ def test_a_locked_file_is_said(state: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert_open_fails(state, "samples.db", "locked by another program")
 
 
+def test_a_lock_that_only_keeps_writers_out_is_said_at_the_start_too(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def make() -> None:
+        async with opened(state):
+            pass
+
+    run(make())
+    monkeypatch.setattr("gateway.store.database.BUSY_MS", 50)
+    with closing(sqlite3.connect(state / "samples.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert_open_fails(state, "samples.db", "locked by another program")
+
+
 def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert_open_fails(tmp_path / "file" / "state", str(tmp_path / "file" / "state"), "--state")

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.profile import Profile, find_node, load_profile
+from gateway.store.devices import SEEN_EVERY_MS, DeviceInfo, Devices
+from gateway.store.registry import Registry
+from tests.aio import run
+
+NOW_MS = 1_790_000_000_000
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    return load_profile(find_node("climate-node"))
+
+
+def with_devices(directory: Path, work: Callable[[Devices, Registry], Coroutine[None, None, None]]) -> None:
+    async def inside() -> None:
+        registry = Registry(directory)
+        await registry.open()
+        try:
+            await work(Devices(registry, wall_ms=lambda: NOW_MS), registry)
+        finally:
+            await registry.close()
+
+    run(inside())
+
+
+def test_a_device_is_known_by_its_token(tmp_path: Path, profile: Profile) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        token = await devices.add("greenhouse", profile)
+        expected = DeviceInfo("greenhouse", "climate-node", profile.hash, None, NOW_MS, None)
+        assert len(token) == 43
+        assert await devices.by_token(token) == expected
+        assert await devices.get("greenhouse") == expected
+        assert await devices.list() == [expected]
+        assert await devices.by_token(token[:-1] + ("a" if token[-1] != "a" else "b")) is None
+        assert await devices.by_token("") is None
+
+    with_devices(tmp_path, work)
+
+
+def test_the_token_itself_is_kept_nowhere(tmp_path: Path, profile: Profile) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        token = await devices.add("greenhouse", profile)
+        assert not [entry for entry in await registry.list("") if token in entry.key or token.encode() in entry.value]
+
+    with_devices(tmp_path, work)
+
+
+def test_profiles_come_back_as_they_were(tmp_path: Path, profile: Profile) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        await devices.add("greenhouse", profile)
+        assert await devices.profile(profile.hash) == profile
+        assert await devices.profile("0" * 16) is None
+
+    with_devices(tmp_path, work)
+
+
+@pytest.mark.parametrize("name", ["", "Greenhouse", "-a", "_a", "a/b", "a+", "#", "ä", "a" * 33, "a\n", "a b", "²"])
+def test_a_name_that_could_not_be_a_topic_is_refused(tmp_path: Path, profile: Profile, name: str) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        with pytest.raises(ConfigError, match="is no device name"):
+            await devices.add(name, profile)
+        assert await registry.list("") == []
+
+    with_devices(tmp_path, work)
+
+
+def test_a_name_is_given_once(tmp_path: Path, profile: Profile) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        token = await devices.add("greenhouse", profile)
+        with pytest.raises(ConfigError, match='there is a device "greenhouse" already'):
+            await devices.add("greenhouse", profile)
+        assert len(await registry.list("token/")) == 1
+        assert await devices.by_token(token) is not None
+
+    with_devices(tmp_path, work)
+
+
+def test_a_revoked_token_opens_nothing_and_a_new_one_does(tmp_path: Path, profile: Profile) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        old = await devices.add("greenhouse", profile)
+        await devices.seen("greenhouse", NOW_MS)
+        assert await devices.revoke("greenhouse")
+        assert not await devices.revoke("greenhouse")
+        assert await devices.by_token(old) is None
+        assert await devices.get("greenhouse") is None
+        new = await devices.add("greenhouse", profile)
+        assert await devices.by_token(old) is None
+        found = await devices.by_token(new)
+        assert found is not None
+        assert found.last_seen_ms is None
+
+    with_devices(tmp_path, work)
+
+
+def test_a_token_without_its_device_opens_nothing(tmp_path: Path, profile: Profile) -> None:
+    """As a crash between the two writes of `add` leaves it."""
+
+    async def work(devices: Devices, registry: Registry) -> None:
+        token = await devices.add("greenhouse", profile)
+        await registry.delete("device/greenhouse")
+        assert await devices.by_token(token) is None
+        again = await devices.add("greenhouse", profile)
+        assert await devices.by_token(token) is None
+        assert await devices.by_token(again) is not None
+
+    with_devices(tmp_path, work)
+
+
+def test_the_hardware_is_remembered(tmp_path: Path, profile: Profile) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        await devices.add("greenhouse", profile)
+        for _ in range(2):
+            await devices.set_hardware("greenhouse", "a4cf12b0c3d4")
+        await devices.set_hardware("unknown", "a4cf12b0c3d4")
+        info = await devices.get("greenhouse")
+        assert info is not None
+        assert info.hardware == "a4cf12b0c3d4"
+        entry = await registry.get("device/greenhouse")
+        assert entry is not None
+        assert entry.revision == 2
+
+    with_devices(tmp_path, work)
+
+
+def test_last_seen_is_exact_here_and_written_seldom(tmp_path: Path, profile: Profile) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        await devices.add("greenhouse", profile)
+        for second in range(100):
+            await devices.seen("greenhouse", NOW_MS + second * 1000)
+        (info,) = await devices.list()
+        assert info.last_seen_ms == NOW_MS + 99_000
+        entry = await registry.get("seen/greenhouse")
+        assert entry is not None
+        assert (entry.value, entry.revision) == (str(NOW_MS).encode(), 1)
+        elsewhere = await Devices(registry).get("greenhouse")
+        assert elsewhere is not None
+        assert elsewhere.last_seen_ms == NOW_MS
+        await devices.flush()
+        await devices.flush()
+        await devices.seen("greenhouse", NOW_MS + 99_000 + SEEN_EVERY_MS)
+        entry = await registry.get("seen/greenhouse")
+        assert entry is not None
+        assert (int(entry.value), entry.revision) == (NOW_MS + 99_000 + SEEN_EVERY_MS, 3)
+
+    with_devices(tmp_path, work)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+
+from gateway.model import Batch
+from gateway.store.feed import TAIL_RECORDS, Feed, Live
+from tests.aio import run
+from tests.gateway.store.samples import batch, sample, samples
+
+
+def published(feed: Feed, *batches: Batch) -> Feed:
+    feed.publish(list(batches))
+    return feed
+
+
+def test_the_tail_answers_as_far_as_it_reaches() -> None:
+    feed = published(Feed(newest=10), batch(sample(0)), batch(sample(1), device="cellar"), batch(sample(2)))
+    assert feed.newest == 13
+    assert feed.after(9, None, 100) is None
+    assert [one.first for one in feed.after(10, None, 100) or []] == [0, 1, 2]
+    assert [one.first for one in feed.after(10, None, 2) or []] == [0, 1]
+    assert [one.first for one in feed.after(11, "greenhouse", 100) or []] == [2]
+    assert feed.after(13, None, 100) == []
+
+
+def test_the_tail_is_bounded_by_records() -> None:
+    feed = Feed()
+    for start in range(0, 20_000, 500):
+        published(feed, batch(*samples(start, start + 499)))
+    reach = next(back for back in range(100) if feed.after(feed.newest - back - 1, None, 1) is None)
+    assert reach * 500 == TAIL_RECORDS
+
+
+def test_a_subscriber_that_is_forgotten_costs_nothing() -> None:
+    async def work() -> None:
+        feed = Feed()
+        live: Live | None = feed.subscribe(None)
+        assert live is not None
+        assert len(feed._subscribers) == 1
+        live = None
+        gc.collect()
+        assert len(feed._subscribers) == 0
+
+    run(work())
+
+
+def test_a_full_queue_is_skipped_at_once() -> None:
+    async def work() -> None:
+        live = Live(None, most=3)
+        for seq in range(5):
+            live.offer(batch(sample(seq)))
+        assert live.skipped == 3
+        assert [(await anext(live)).first for _ in range(2)] == [3, 4]
+
+    run(work())
+
+
+def test_a_closed_subscription_gives_what_waits_and_ends() -> None:
+    async def work() -> None:
+        live = Live(None)
+        live.offer(batch(sample(0)))
+        await live.aclose()
+        live.offer(batch(sample(1)))
+        assert [one.first async for one in live] == [0]
+
+    run(work())
+
+
+def test_waiters_go_when_they_are_cancelled() -> None:
+    async def work() -> None:
+        feed = Feed()
+        waiting = asyncio.create_task(feed.wait(0, 60))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        assert not feed._waiters
+        assert await published(feed, batch(sample(0))).wait(0, 0)
+
+    run(work())
