@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.emulator.interpreter import Interpreter
 
-LINE_CHARACTERS: Final = 1000
+LINE_BYTES: Final = 1000
 """A longer line on the console is cut into several."""
 _READ_BYTES: Final = 65536
 _ROM: Final = Path(__file__).with_name("rom")
@@ -144,13 +144,20 @@ class _Lines:
 
     def feed(self, data: bytes) -> None:
         """`data` as it arrives; empty at the end."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if not data or len(self._rest) > LINE_CHARACTERS:
-            lines, self._rest = [*lines, *([self._rest] if self._rest else [])], b""
+        *lines, rest = (self._rest + data).split(b"\n")
         for line in lines:
-            text = line.rstrip(b"\r").decode("utf-8", "replace")
-            for at in range(0, max(len(text), 1), LINE_CHARACTERS):
-                self._take(text[at : at + LINE_CHARACTERS])
+            self._give(line.rstrip(b"\r"))
+        while len(rest) > LINE_BYTES:
+            self._give(rest[:LINE_BYTES])
+            rest = rest[LINE_BYTES:]
+        if rest and not data:
+            self._give(rest)
+            rest = b""
+        self._rest = rest
+
+    def _give(self, line: bytes) -> None:
+        for at in range(0, max(len(line), 1), LINE_BYTES):
+            self._take(line[at : at + LINE_BYTES].decode("utf-8", "replace"))
 
 
 def _environment() -> dict[str, str]:

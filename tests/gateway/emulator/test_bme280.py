@@ -1,12 +1,13 @@
 """The BME280 model against its data sheet, BST-BME280-DS002 revision 1.6.
 
 Bosch works one example, in the BMP280's sheet (BST-BMP280-DS001 revision 1.14, section 3.12, page 23); the formulas for
-temperature and pressure are the BME280's (section 4.2.3, page 25). No sheet has an example for humidity: there the integer
-formula of section 4.2.3 is held against the floating-point one of section 8.1, page 49, written down here once more.
+temperature and pressure are the BME280's (section 4.2.3, page 25). No sheet has an example for humidity: there the
+integer formula of section 4.2.3 is held against the floating-point one of section 8.1, page 49, written down here.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -92,7 +93,9 @@ def test_pressure_agrees_with_the_floating_point_formula(interpreter: Interprete
 
 
 def test_the_way_back_meets_every_value_of_the_chips_range(interpreter: Interpreter) -> None:
-    program = PRELUDE + """
+    program = (
+        PRELUDE
+        + """
 worst = [0, 0, 0]
 for seed in range(4):
     chip = bme280.Chip({"name": "x"}, seed)
@@ -109,6 +112,7 @@ for seed in range(4):
             worst[2] = max(worst[2], abs(bme280.humidity_q10(raw, fine, chip.h) / 1.024 - mrh))
 print(json.dumps(worst))
 """
+    )
     millidegrees, centipascals, thousandths = json.loads(micropython(interpreter, program))
     # The integer formula drops 3 bits of the temperature: steps of 0.0024 degrees. Pressure and humidity: steps of the
     # converter, 0.16 Pa and 0.008 % (section 1.1), a little more at the ends.
@@ -132,7 +136,7 @@ print(json.dumps([signals.room_mc(0, seed) for seed in range(50)]))
     assert 13 * 60 <= temperature.index(max(temperature[:1440])) <= 17 * 60
     assert 25000 < min(humidity) < max(humidity) < 75000
     assert 9_600_000 < min(pressure) < max(pressure) < 10_500_000
-    assert max(abs(a - b) for a, b in zip(temperature, temperature[1:], strict=False)) < 500  # in a minute
+    assert max(abs(a - b) for a, b in itertools.pairwise(temperature)) < 500  # in a minute
     warm, damp = _centred(temperature), _centred(humidity)
     assert sum(a * b for a, b in zip(warm, damp, strict=True)) < 0  # they run against each other
     for ms, value in enumerate(json.loads(lines[1])):
@@ -146,7 +150,9 @@ def _centred(values: list[int]) -> list[float]:
 
 
 def test_registers_after_power_up_and_after_reset(tmp_path: Path, interpreter: Interpreter) -> None:
-    program = BUS + """
+    program = (
+        BUS
+        + """
 time.sleep_ms(3)
 print(get(0xD0), get(0xF2, 4), get(0xF7, 8))
 put(0xF2, 5); put(0xF5, 0xA4); put(0xF4, 0x24)
@@ -160,6 +166,7 @@ print(get(0xF3)[0] & 1, get(0xF2, 4)[2], get(0xF7, 8) == b"\\x80\\0\\0\\x80\\0\\
 time.sleep_ms(3)
 print(get(0xF3)[0])
 """
+    )
     assert output(tmp_path, interpreter, program) == [
         r"b'`' b'\x00\x00\x00\x00' b'\x80\x00\x00\x80\x00\x00\x80\x00'",
         "5 36 164",
@@ -171,7 +178,9 @@ print(get(0xF3)[0])
 
 
 def test_forced_mode_takes_its_time_counts_once_and_sleeps_again(tmp_path: Path, interpreter: Interpreter) -> None:
-    program = BUS + """
+    program = (
+        BUS
+        + """
 put(0xF2, 1)
 before = get(0xF7, 8)
 start = time.ticks_us()
@@ -191,6 +200,7 @@ print(data[:3] == b"\\x80\\0\\0", data[3:6] != b"\\x80\\0\\0", data[6:] == b"\\x
 for _ in range(7):
     get(0xF7, 8)
 """
+    )
 
     async def scenario() -> None:
         board = make_board(tmp_path, interpreter, program)
@@ -204,7 +214,9 @@ for _ in range(7):
 
 
 def test_normal_mode_counts_what_is_read(tmp_path: Path, interpreter: Interpreter) -> None:
-    program = BUS + """
+    program = (
+        BUS
+        + """
 put(0xF2, 1); put(0xF5, 0x00); put(0xF4, 0x27)   # 0.5 ms between conversions
 seen = set()
 while len(seen) < 5:
@@ -213,6 +225,7 @@ while len(seen) < 5:
 put(0xF4, 0x24)
 print(get(0xF4)[0] & 3)
 """
+    )
 
     async def scenario() -> None:
         board = make_board(tmp_path, interpreter, program)
@@ -224,7 +237,9 @@ print(get(0xF4)[0] & 3)
 
 
 def test_measuring_makes_no_garbage_in_the_firmwares_heap(tmp_path: Path, interpreter: Interpreter) -> None:
-    program = BUS + """
+    program = (
+        BUS
+        + """
 import gc
 data, status, force = bytearray(8), bytearray(1), b"\\x25"
 put(0xF2, 1)
@@ -243,6 +258,7 @@ for _ in range(20):
     measure()
 print(gc.mem_alloc() - before)
 """
+    )
     assert int(output(tmp_path, interpreter, program)[0]) <= 64
 
 
@@ -272,6 +288,8 @@ for _ in range(10):
             assert (entry["sensor"], entry["boot"]) == ("climate", 1)
             assert temperature / 100 == entry["values"]["temperature"]
             assert humidity / 100 == pytest.approx(entry["values"]["humidity"], abs=0.011)
-            assert pressure / 100 == pytest.approx(entry["values"]["pressure"], abs=0.06)  # the driver's 8.2 is off by 1 Pa (1-sigma)
+            assert pressure / 100 == pytest.approx(
+                entry["values"]["pressure"], abs=0.06
+            )  # the driver's 8.2 is off by 1 Pa (1-sigma)
 
     run(scenario())

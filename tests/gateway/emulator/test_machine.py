@@ -13,7 +13,9 @@ BUS = "import machine\nbus = machine.I2C(0, scl=machine.Pin(22), sda=machine.Pin
 
 
 def test_the_bus_finds_its_chip_and_refuses_absent_addresses(tmp_path: Path, interpreter: Interpreter) -> None:
-    program = BUS + """
+    program = (
+        BUS
+        + """
 print(bus.scan(), bus.readfrom_mem(0x76, 0xD0, 1), bus.writeto(0x76, b"\\xd0"), bus.readfrom(0x76, 1))
 calls = (
     lambda: bus.readfrom(0x77, 1),
@@ -36,6 +38,7 @@ try:
 except TypeError as error:
     print(error)
 """
+    )
     assert output(tmp_path, interpreter, program) == [
         "[118] b'`' 1 b'`'",
         "19 19 19 19 19 19 ",

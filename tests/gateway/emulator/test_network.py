@@ -6,7 +6,8 @@ from pathlib import Path
 
 from gateway.emulator import Interpreter
 from gateway.profile import Profile, load_profile
-from tests.gateway.emulator.bench import NODE, WIFI, output
+from tests.aio import run, until
+from tests.gateway.emulator.bench import NODE, WIFI, make_board, output, powered
 
 JOIN = """
 import network, time
@@ -22,7 +23,9 @@ def join(ssid, password):
 
 
 def test_it_connects_after_a_moment_with_the_right_password(tmp_path: Path, interpreter: Interpreter) -> None:
-    program = JOIN + """
+    program = (
+        JOIN
+        + """
 print(wlan.active(), wlan.isconnected(), wlan.ifconfig()[0])
 try:
     wlan.connect("home", "x")
@@ -36,6 +39,7 @@ wlan.disconnect()
 print(wlan.isconnected(), wlan.status())
 wlan.active(False)
 """
+    )
     assert output(tmp_path, interpreter, program) == [
         "False False 0.0.0.0",
         "Wifi Not Started",
@@ -48,12 +52,15 @@ wlan.active(False)
 def test_a_wrong_password_and_a_network_out_of_reach_have_their_own_status(
     tmp_path: Path, interpreter: Interpreter
 ) -> None:
-    program = JOIN + """
+    program = (
+        JOIN
+        + """
 wlan.active(True)
 print(join("home", "sesame")[1] == network.STAT_WRONG_PASSWORD, wlan.isconnected())
 print(join("elsewhere", "sesame-sesame")[1] == network.STAT_NO_AP_FOUND, wlan.isconnected())
 print(join("cafe", "")[1] == network.STAT_GOT_IP)
 """
+    )
     air = [WIFI, {"ssid": "cafe"}]
     assert output(tmp_path, interpreter, program, air=air) == ["True False", "True False", "True"]
 
@@ -61,7 +68,9 @@ print(join("cafe", "")[1] == network.STAT_GOT_IP)
 def test_the_signal_walks_within_what_is_believable_and_each_look_counts(
     tmp_path: Path, interpreter: Interpreter
 ) -> None:
-    program = JOIN + """
+    program = (
+        JOIN
+        + """
 wlan.active(True)
 try:
     wlan.status("rssi")
@@ -72,22 +81,17 @@ walk = [wlan.status("rssi") for _ in range(300)]
 print(all(-85 < level < -37 for level in walk), len(set(walk)) > 3, max(abs(a - b) for a, b in zip(walk, walk[1:])) < 5)
 wlan.status(); wlan.isconnected(); wlan.scan()
 """
-    taken: list[dict[str, int]] = []
-    from tests.gateway.emulator import bench  # noqa: PLC0415 - to look at the board before it is gone
-
-    def keep(line: str) -> None:
-        del line
-
-    board = bench.make_board(tmp_path, interpreter, program, console=keep)
+    )
 
     async def scenario() -> None:
-        async with bench.powered(board):
-            await bench.until(lambda: board.ended, what="the end of main.py")
-            taken.append(board.taken())
+        board = make_board(tmp_path, interpreter, program)
+        async with powered(board):
+            await until(lambda: board.ended, what="the end of main.py")
+            await board.stop()
+        assert list(board.console_tail) == ["Wifi Not Connected", "True True True"]
+        assert board.taken() == {"climate": 0, "vitals": 301}
 
-    bench.run(scenario())
-    assert list(board.console_tail) == ["Wifi Not Connected", "True True True"]
-    assert taken == [{"climate": 0, "vitals": 301}]
+    run(scenario())
 
 
 def test_a_board_without_vitals_has_a_radio_all_the_same(tmp_path: Path, interpreter: Interpreter) -> None:
@@ -100,9 +104,12 @@ def test_a_board_without_vitals_has_a_radio_all_the_same(tmp_path: Path, interpr
         outputs=whole.outputs,
         delivery=whole.delivery,
     )
-    program = JOIN + """
+    program = (
+        JOIN
+        + """
 wlan.active(True)
 join("home", "sesame-sesame")
 print(-90 < wlan.status("rssi") < -30)
 """
+    )
     assert output(tmp_path, interpreter, program, profile=profile) == ["True"]
