@@ -17,7 +17,7 @@ from typing import Any
 from gateway import __version__
 from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
-from gateway.config import Config, MqttConfig, prepare_state_dir, write_private
+from gateway.config import Config, MqttConfig, write_private
 from gateway.dashboard.server import PeopleServer
 from gateway.device.server import DeviceServer
 from gateway.errors import Conflict
@@ -57,7 +57,8 @@ class Gateway:
     async def _start(self) -> None:
         config, clock = self.config, self.clock
         self._started_ms = clock.monotonic_ms()
-        prepare_state_dir(config.state)
+        for warning in config.warnings():
+            log.warning(warning)
         self.store = SqliteStore(
             config.state, commit_ms=config.store.commit_ms, quarantine_rows=config.limits.quarantine_rows
         )

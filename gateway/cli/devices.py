@@ -21,11 +21,9 @@ app.add_typer(group, name="devices")
 @asynccontextmanager
 async def registry(config: Config) -> AsyncIterator[Devices]:
     """The identities alone, beside a gateway that may be running."""
-    from gateway.config import prepare_state_dir
     from gateway.store.devices import Devices
     from gateway.store.sqlite import SqliteStore
 
-    prepare_state_dir(config.state)
     store = SqliteStore(config.state)
     await store.open_registry_only()
     try:

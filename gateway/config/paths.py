@@ -45,22 +45,6 @@ def _home(environ: Mapping[str, str]) -> Path:
     return Path(environ["HOME"]) if environ.get("HOME") else Path.home()
 
 
-def prepare_state_dir(path: Path) -> None:
-    """Make `path` where it is missing, for its owner alone: token hashes and samples are in it. Raises ConfigError."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.stat().st_uid == os.getuid():
-            path.chmod(0o700)
-    except FileExistsError:
-        raise ConfigError(f"{path}: the state directory cannot be made: there is a file of this name") from None
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: the state directory cannot be made: {error.strerror}; --state names another"
-        ) from error
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        raise ConfigError(f"{path}: the state directory is not writable for this user; --state names another")
-
-
 def read_secret(path: Path) -> str:
     """The text in the file, without the line's end. Raises ConfigError, which never holds the text."""
     try:

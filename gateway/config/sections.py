@@ -254,7 +254,7 @@ class Config(Settings):
     """The settings of this run, and where it keeps its state."""
 
     state: Path
-    """The state directory, absolute. `prepare_state_dir` makes it."""
+    """The state directory, absolute. The store makes it."""
     _origins: dict[KeyPath, str] = PrivateAttr(default_factory=dict)
 
     def origin(self, path: Sequence[str]) -> str | None:

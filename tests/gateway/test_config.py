@@ -21,7 +21,6 @@ from gateway.config import (
     example,
     is_loopback,
     load_config,
-    prepare_state_dir,
     read_secret,
     schema,
     show,
@@ -392,23 +391,6 @@ def test_the_state_directory_is_named_by_option_variable_systemd_or_xdg(tmp_path
     environ["MPY_GATEWAY_STATE"] = "/variable"
     assert str(state_dir(None, environ)) == "/variable"
     assert state_dir(tmp_path, environ) == tmp_path
-
-
-def test_the_state_directory_is_for_its_owner_alone(tmp_path):
-    path = tmp_path / "a" / "b"
-    prepare_state_dir(path)
-    assert path.stat().st_mode & 0o777 == 0o700
-    path.chmod(0o755)
-    prepare_state_dir(path)
-    assert path.stat().st_mode & 0o777 == 0o700
-
-
-def test_a_state_directory_that_cannot_be_made_is_one_sentence(tmp_path):
-    (tmp_path / "file").touch()
-    for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ConfigError, match=r"the state directory cannot be made") as caught:
-            prepare_state_dir(path)
-        assert "\n" not in str(caught.value)
 
 
 # -- texts

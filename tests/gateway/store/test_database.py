@@ -83,3 +83,11 @@ def test_a_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
     directory.chmod(0o750)
     make_state_directory(directory)
     assert directory.stat().st_mode & 0o777 == 0o750
+
+
+def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for directory in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ConfigError, match=r"cannot make the state directory .*--state$") as caught:
+            make_state_directory(directory)
+        assert "\n" not in str(caught.value)
