@@ -115,6 +115,7 @@ export class Chart {
         {
           stroke: colour("--accent"),
           fill: colour("--chart-fill"),
+          fillTo: (plot) => plot.scales["y"]!.min!, // and not to zero, which may lie above
           width: small ? 1.25 : 1.5,
           points: { show: false },
           gaps: (plot, _, from, to) => this.#breaks(from, to).map(([a, b]) => [this.#x(plot, a), this.#x(plot, b)]),

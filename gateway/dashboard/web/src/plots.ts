@@ -12,8 +12,11 @@ export interface Range {
   span_ms: number;
 }
 
-export const RANGES: readonly [Range, ...Range[]] = [
-  { name: "5 min", span_ms: 5 * MINUTE_MS },
+export const USUAL_RANGE: Range = { name: "5 min", span_ms: 5 * MINUTE_MS };
+
+export const RANGES: readonly Range[] = [
+  { name: "1 min", span_ms: MINUTE_MS },
+  USUAL_RANGE,
   { name: "1 h", span_ms: HOUR_MS },
   { name: "24 h", span_ms: 24 * HOUR_MS },
 ];

@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { readingText } from "../format.ts";
-import { RANGES, type Range, usePlots } from "../plots.ts";
+import { RANGES, type Range, USUAL_RANGE, usePlots } from "../plots.ts";
 import type { Quantity } from "../protocol.ts";
 import { isDrawn, isVitals, periodOf, quantitiesOf } from "../quantities.ts";
 import * as rest from "../rest.ts";
@@ -20,7 +20,7 @@ import { Log, Quarantine } from "./records.tsx";
 /** Points per line: about one for each pixel of a wide screen. */
 const POINTS = 1_200;
 
-const range = signal<Range>(RANGES[0]);
+const range = signal<Range>(USUAL_RANGE);
 
 export function DevicePage({ id }: { id: string }) {
   const { loaded, devices } = state.value;
