@@ -9,6 +9,7 @@ from micropython import const
 
 from device import wire
 from device.clock import sooner, ticks_add, ticks_diff
+from device.log import clean
 
 _KEPT = const(8)  # results; of more, the oldest are forgotten
 _RESTART_WAIT_MS = const(3000)  # for the acknowledgement of its result
@@ -43,7 +44,7 @@ class Commands:
     def _act(self, id, command, now):
         action = self._actions.get(command["name"])
         if action is None:
-            return wire.result(id, "failed", error=("command.unknown", "no command '%s'" % command["name"]))
+            return wire.result(id, "failed", error=("command.unknown", "no command '%s'" % clean(command["name"])))
         if command["deadline_ms"] <= 0:
             return wire.result(id, "failed", error=("command.expired", "it came too late"))
         try:

@@ -15,6 +15,7 @@ from micropython import const
 
 from device import VERSION, wire
 from device.clock import sooner, ticks_add, ticks_diff
+from device.log import clean
 from device.outbox import Boot
 from device.websocket import BINARY, CLOSE, HEAD, PING, PONG, TEXT, Opening, ProtocolError, WebSocket
 
@@ -388,7 +389,7 @@ class Link:
 
     def _settings(self, fields, now):
         try:
-            wire.settings(self._out.clear(), {name: "no such setting" for name in fields["desired"]})
+            wire.settings(self._out.clear(), {clean(name): "no such setting" for name in fields["desired"]})
         except IndexError:  # names chosen so that their answer fits into no frame of ours
             self._log("warning", "link: settings with too long names are ignored")
         else:

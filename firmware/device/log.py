@@ -6,14 +6,24 @@ _KEPT = const(8)  # lines that wait for a connection; of more, the oldest go
 _MAX_TEXT = const(200)
 
 
+def clean(text):
+    """`text`, which may come from outside, made harmless for consoles and frames: one line of 200 characters at most,
+    no half characters (MicroPython takes \\ud800 in JSON for one, and would write it out as invalid UTF-8)."""
+    return "".join(c if _harmless(ord(c)) else "?" for c in text[:_MAX_TEXT])
+
+
+def _harmless(code):
+    return 32 <= code < 127 or code >= 0xA0 and not 0xD800 <= code < 0xE000
+
+
 class Log:
     def __init__(self, clock):
         self._clock = clock
         self._lines = []  # (t_ms, level, text), oldest first
 
     def __call__(self, level, text):
-        """`level`: info, warning or error; `text` may hold what came from outside: it is cleaned and cut."""
-        text = "".join(c if " " <= c and c != "\x7f" else "?" for c in text[:_MAX_TEXT])
+        """`level`: info, warning or error."""
+        text = clean(text)
         t_ms = self._clock.uptime_ms()
         print("%d.%03d %s %s" % (t_ms // 1000, t_ms % 1000, level, text))
         if level != "info":

@@ -537,7 +537,7 @@ def test_settings_are_all_refused_even_with_names_that_fit_into_no_answer():
     bench.say({"type": "settings", "desired": {"led": True}})
     bench.poll()
     check.equal(bench.frames(), [{"type": "settings", "reported": {}, "refused": {"led": "no such setting"}}])
-    bench.say({"type": "settings", "desired": {"\x01" * 60 + chr(65 + i): 1 for i in range(16)}})
+    bench.say({"type": "settings", "desired": {"\U0001f600" * 63 + chr(65 + i): 1 for i in range(16)}})
     bench.poll()
     check.equal((bench.link.state, bench.frames()), (ONLINE, []))
 
