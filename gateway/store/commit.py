@@ -17,6 +17,7 @@ ROW_RECORDS = 1_000
 """A row, and so a message of an outlet, is at most about this long (`_weight`)."""
 ROW_SPAN_MS = 600_000
 """The times of one row lie at most this far apart. A search by time relies on it."""
+_MOST_LOST = (1 << 53) - 1  # whatever a device claims, counts of its boots can be added up
 _INT64 = range(-(1 << 63), 1 << 63)
 
 BootKey: TypeAlias = tuple[str, str]
@@ -143,8 +144,8 @@ class Commit:
                 row.notable += 1
                 boot.gaps += 1
                 bound = record.at_most if record.to is None else record.to - record.seq + 1
-                boot.lost += record.count if record.count is not None else bound or 0
-                boot.uncertain += 0 if record.count is not None else bound or 0
+                boot.lost = min(boot.lost + (bound or 0 if record.count is None else record.count), _MOST_LOST)
+                boot.uncertain = min(boot.uncertain + (bound or 0 if record.count is None else 0), _MOST_LOST)
                 boot.ended = record.to is None
             case Refused():
                 row.notable += 1

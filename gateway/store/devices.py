@@ -131,16 +131,10 @@ class Devices:
             return
 
     async def seen(self, device: str, at_ms: int) -> None:
-        """It was heard of at `at_ms`. Cheap: written once in ten minutes, and with `flush`."""
+        """It was heard of at `at_ms`: known here at once, and written when ten minutes newer than what is written."""
         self._seen[device] = max(at_ms, self._seen.get(device, 0))
         if at_ms - self._seen_written.get(device, 0) >= SEEN_EVERY_MS:
             await self._write_seen(device)
-
-    async def flush(self) -> None:
-        """Write what `seen` has not written yet."""
-        for device, at_ms in list(self._seen.items()):
-            if self._seen_written.get(device) != at_ms:
-                await self._write_seen(device)
 
     async def revoke(self, device: str) -> bool:
         """Its token opens nothing any more, its name is free again, its samples stay. False: no such device."""

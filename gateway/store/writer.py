@@ -54,6 +54,7 @@ class _Outcome(msgspec.Struct):
 
     results: list[int | StoreError]
     batches: list[Batch]
+    written: bool
 
 
 class Writer:
@@ -167,37 +168,43 @@ class Writer:
 
     async def _commit(self, appends: list[_Append]) -> None:
         began = time.perf_counter()
-        try:
-            outcome = await self._database.run(self._write, appends)
-        except Unavailable as error:
-            self._fail(appends, error)
-        except Exception as error:  # the edge of a task: whoever waits must hear of it
-            log.exception("a commit failed by a fault of ours")
-            self._fail(appends, Unavailable(f"fault in the store: {error!r}"))
-        else:
-            self._succeed(appends, outcome)
+        await self._attempt(appends)
         self.last_commit_ms = (time.perf_counter() - began) * 1000
         self.queued -= sum(len(append.batch.records) for append in appends)
         self._committing = None
         if self._waiting and not self._closed:
             self._schedule()
 
+    async def _attempt(self, appends: list[_Append]) -> None:
+        try:
+            outcome = await self._database.run(self._write, appends)
+        except Unavailable as error:
+            self._fail(appends, error)
+        except Exception as error:  # the edge of a task: whoever waits must hear of it
+            if len(appends) > 1:
+                for append in appends:  # one of them is at fault; the others need not suffer
+                    await self._attempt([append])
+                return
+            log.exception("%s: a batch cannot be stored, by a fault of ours", appends[0].batch.device)
+            _resolve(appends[0].future, StoreError(f"this batch cannot be stored: {error!r}"))
+        else:
+            self._succeed(appends, outcome)
+
     def _succeed(self, appends: list[_Append], outcome: _Outcome) -> None:
+        if outcome.written:
+            self._note_written()
+        if outcome.batches:
+            self._on_commit(outcome.batches)
+        for append, result in zip(appends, outcome.results, strict=True):
+            _resolve(append.future, result)
+
+    def _note_written(self) -> None:
+        self.commits += 1
         if self.trouble:
             log.warning("committing again")
             self.trouble = ""
         if self._failed:
             self._forgive()
-        self.commits += 1
-        if outcome.batches:
-            self._on_commit(outcome.batches)
-        for append, result in zip(appends, outcome.results, strict=True):
-            if append.future.done():  # its caller has gone
-                continue
-            if isinstance(result, int):
-                append.future.set_result(result)
-            else:
-                append.future.set_exception(result)
 
     def _fail(self, appends: list[_Append], error: Unavailable) -> None:
         if not self.trouble:
@@ -205,8 +212,7 @@ class Writer:
         self.trouble = str(error)
         for append in appends:
             self._note_failed(append)
-            if not append.future.done():
-                append.future.set_exception(Unavailable(str(error)))
+            _resolve(append.future, Unavailable(str(error)))
 
     def _note_failed(self, append: _Append) -> None:
         if append.batch.records:
@@ -234,7 +240,8 @@ class Writer:
         self._quarantine_kept = dict(connection.execute("SELECT device, count(*) FROM quarantine GROUP BY device"))
         for name, device_id, *sums in connection.execute(
             "SELECT name, devices.id,"
-            " sum(samples), sum(events), sum(gaps), sum(lost), sum(quarantined), count(*), sum(uncertain)"
+            " sum(samples), sum(events), sum(gaps), CAST(total(lost) AS INTEGER), sum(quarantined), count(*),"
+            " CAST(total(uncertain) AS INTEGER)"  # total, as sum fails where a device claims to have lost too much
             " FROM boots JOIN devices ON devices.id = boots.device GROUP BY devices.id"
         ):
             counts = Counts(*sums)
@@ -247,14 +254,15 @@ class Writer:
         commit, results = self._plan(connection, appends)
         rows = commit.rows
         first_id = self._next_id
-        if any(boot.changed for boot in commit.boots.values()):
+        written = any(boot.changed for boot in commit.boots.values())
+        if written:
             connection.execute("BEGIN IMMEDIATE")
             _insert(connection, commit, enumerate(rows, first_id))
             kept = self._bound_quarantine(connection, commit.quarantined)
             connection.execute("COMMIT")
             self._remember(commit, kept)
             self._next_id += len(rows)
-        return _Outcome(results, [self._batch(row, id) for id, row in enumerate(rows, first_id)])
+        return _Outcome(results, [self._batch(row, id) for id, row in enumerate(rows, first_id)], written)
 
     def _plan(
         self, connection: sqlite3.Connection, appends: Sequence[_Append]
@@ -410,6 +418,15 @@ def _columns(id: int, row: Row) -> tuple[object, ...]:
         row.notable,
         encode_records(row.records),
     )
+
+
+def _resolve(future: asyncio.Future[int], result: int | StoreError) -> None:
+    if future.done():  # its caller has gone
+        return
+    if isinstance(result, int):
+        future.set_result(result)
+    else:
+        future.set_exception(result)
 
 
 def _fenced(device: str) -> Fenced:

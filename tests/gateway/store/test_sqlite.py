@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError, Fenced, StoreError, Unavailable
-from gateway.model import Batch, Event, Refusal, Sample
+from gateway.model import Batch, Event, Gap, Refusal, Sample
 from gateway.store import writer as writer_module
 from gateway.store.history import History
 from gateway.store.sqlite import SqliteStore
@@ -284,6 +284,42 @@ def test_numbers_no_database_holds_are_refused_and_harm_nobody(state: Path) -> N
             ]
 
     run(work())
+
+
+def test_a_batch_that_cannot_be_written_down_harms_nobody(state: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        async with opened(state, commit_ms=20) as store:
+            epoch = await store.claim("greenhouse", "gw")
+            outcomes = await asyncio.gather(
+                store.append(epoch, batch(sample(0))),
+                store.append(epoch, batch(Event(0, 0, "boot", "\ud800"), boot_id="1" * 16)),
+                store.append(epoch, batch(sample(1))),
+                return_exceptions=True,
+            )
+            assert [type(outcome) for outcome in outcomes] == [int, StoreError, int]
+            assert seqs(await store.read("")) == [0, 1]
+
+    run(work())
+    assert "by a fault of ours" in caplog.text
+
+
+def test_losses_beyond_reason_are_counted_as_far_as_numbers_go(state: Path) -> None:
+    huge = (1 << 53) - 1
+
+    async def claim_losses() -> None:
+        async with opened(state) as store:
+            epoch = await store.claim("greenhouse", "gw")
+            gaps = [batch(Gap(0, None, huge, None, "full"), boot_id=f"{number:016x}") for number in range(1_100)]
+            await asyncio.gather(*(store.append(epoch, gap) for gap in gaps))
+            hole = batch(Gap(0, huge - 1, huge, None, "full"), sample(huge), boot_id="f" * 16)
+            assert await store.append(epoch, hole) == huge
+
+    async def open_again() -> None:
+        async with opened(state) as store:
+            assert store.counts("greenhouse").lost > 1 << 62
+
+    run(claim_losses())
+    run(open_again())
 
 
 def test_boots_forgotten_in_memory_are_known_all_the_same(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
