@@ -69,7 +69,10 @@ def test_send_to_nobody_and_of_nothing_exits_1_with_a_sentence(gateway: Running)
 
 def test_tail_prints_samples_as_they_are_committed(gateway: Running) -> None:
     tail = subprocess.Popen(
-        command("tail", "climate-1", "--state", str(gateway.state)), stdout=subprocess.PIPE, text=True, env=environment()
+        command("tail", "climate-1", "--state", str(gateway.state)),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
     )
     timer = threading.Timer(20, tail.kill)
     timer.start()
@@ -94,7 +97,10 @@ def test_sigterm_ends_it_in_order_with_nothing_lost(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with running_gateway(state) as running:
         board = subprocess.Popen(
-            command("emulate", "--state", str(state)), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=environment()
+            command("emulate", "--state", str(state)),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
+            env=environment(),
         )
         try:
             wait_for_samples(state)
@@ -113,7 +119,10 @@ def test_a_restart_keeps_the_board_and_goes_on(tmp_path: Path) -> None:
     with running_gateway(state) as running:
         port = int(str(running.run["devices_url"]).rpartition(":")[2])
         board = subprocess.Popen(
-            command("emulate", "--state", str(state)), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=environment()
+            command("emulate", "--state", str(state)),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
+            env=environment(),
         )
         try:
             wait_for_samples(state)
