@@ -116,7 +116,9 @@ class Commit:
             hole = record.seq - boot.through - 1
             row = self._append(row, Gap(boot.through + 1, record.seq - 1, hole, None, "unexplained"))
         left = _cut_to(record, boot.through + 1)
-        return row if _says_nothing(left) else self._append(row, left)
+        if record.seq <= boot.through and _says_nothing(left):
+            return row
+        return self._append(row, left)
 
     def _append(self, row: Row, record: Record) -> Row:
         if record.last not in _INT64:

@@ -167,6 +167,14 @@ class Conformance:
 
         self.with_store(work)
 
+    def test_an_open_gap_without_loss_is_acknowledged_like_any_record(self) -> None:
+        async def work(store: FullStore) -> None:
+            epoch = await store.claim("greenhouse", "gw")
+            await store.append(epoch, batch(*samples(0, 5)))
+            assert await store.append(epoch, batch(Gap(6, None, None, 0, "power_loss"))) == 6
+
+        self.with_store(work)
+
     def test_boots_are_apart(self) -> None:
         async def work(store: FullStore) -> None:
             epoch = await store.claim("greenhouse", "gw")
