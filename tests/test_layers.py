@@ -23,6 +23,7 @@ PURE = [
     "gateway/device/timesync.py",
     "gateway/intake/check.py",
     "gateway/command/ledger.py",
+    "gateway/store/commit.py",
     "gateway/mqtt/topics.py",
     "gateway/dashboard/live.py",
     "gateway/dashboard/messages.py",
