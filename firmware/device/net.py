@@ -4,11 +4,16 @@ import errno
 import select
 import socket
 from micropython import const
-from time import ticks_add, ticks_diff
+from time import ticks_diff
 
 import network
 
 _JOIN_MS = const(15000)  # to join one network before the next is tried
+_SETTLE_MS = const(3000)  # before a status can be believed: until then it may be that of the network before
+_FAILURES = tuple(
+    getattr(network, name, None)
+    for name in ("STAT_NO_AP_FOUND", "STAT_WRONG_PASSWORD", "STAT_ASSOC_FAIL", "STAT_HANDSHAKE_TIMEOUT")
+)
 
 
 class Net:
@@ -18,7 +23,7 @@ class Net:
         self._wlan.active(True)
         self._networks = networks
         self._next = 0
-        self._join_until = None
+        self._joined = None  # when the attempt began that is under way
         self._host = host
         self._port = port
         self._log = log
@@ -38,17 +43,20 @@ class Net:
 
     def wifi(self, now):
         if self._wlan.isconnected():
-            self._join_until = None
+            self._joined = None
             self._next = 0
             return True
-        if self._networks and (self._join_until is None or ticks_diff(now, self._join_until) >= 0):
+        if self._networks and (self._joined is None or self._failed(ticks_diff(now, self._joined))):
             self._join(now)
         return False
+
+    def _failed(self, tried_ms):
+        return tried_ms >= _JOIN_MS or tried_ms >= _SETTLE_MS and self._wlan.status() in _FAILURES
 
     def _join(self, now):
         chosen = self._networks[self._next % len(self._networks)]
         self._next += 1
-        self._join_until = ticks_add(now, _JOIN_MS)
+        self._joined = now
         self._log("info", "wifi: joining %s" % chosen["ssid"])
         try:
             self._wlan.disconnect()
