@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,28 @@ def test_cleaned_text_is_one_printable_line_within_its_limit(text: str, limit: i
 def test_every_close_code_has_a_reason_that_fits_into_its_frame() -> None:
     assert set(wire.CLOSE_REASONS) == set(wire.CloseCode)
     assert all(len(reason) <= 123 for reason in wire.CLOSE_REASONS.values())
+
+
+WIRE_MD = (Path(wire.__file__).parent / "WIRE.md").read_text()
+
+
+def test_the_page_lists_every_close_code_with_the_reason_we_send() -> None:
+    table = {int(code): reason for code, reason in re.findall(r"^\| (\d{4}) \| ([^|]+) \|", WIRE_MD, re.MULTILINE)}
+    assert table == {code: reason for code, reason in wire.CLOSE_REASONS.items() if code >= 4000}
+
+
+def test_the_page_lists_every_error_code_we_send_and_no_other() -> None:
+    listed = set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", WIRE_MD, re.MULTILINE))
+    parts = (Path(wire.__file__).parents[1] / name for name in ("device", "intake", "store"))
+    source = "".join(path.read_text() for part in parts for path in part.glob("*.py"))
+    sent = set(re.findall(r'"((?:frame|value|hello|boot)\.[a-z]+|store\.unavailable)"', source))
+    assert sent == listed
+
+
+def test_every_example_on_the_page_is_understood() -> None:
+    from_device, to_device = WIRE_MD.split("## 5. Gateway to device")
+    for text in re.findall(r"```json\n(.*?)```", from_device, re.DOTALL):
+        for frame in re.split(r"\n(?=\{)", text.strip()):
+            assert code_of(frame) is None, frame
+    for frame in re.findall(r"^\|[^|]*\| `(\{.*?\})` \|", to_device, re.MULTILINE):
+        msgspec.json.Decoder(wire.Outgoing).decode(frame)
