@@ -12,18 +12,16 @@ import pytest
 from gateway.cli import app
 
 ROOT = Path(__file__).parent.parent
-TRACKED = [
-    ROOT / name
-    for name in subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
-    if (ROOT / name).is_file()
-]
+LISTED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+TRACKED = [ROOT / name for name in LISTED if (ROOT / name).is_file()]
 PAGES = [path for path in TRACKED if path.suffix == ".md"]
 
 
 def test_readme_has_the_two_lines() -> None:
     readme = (ROOT / "README.md").read_text()
     for extra, then in (("emulator", "mpy-gateway demo"), ("test", "pytest")):
-        assert f"\n    python3 -m venv .venv && .venv/bin/pip install -q -e '.[{extra}]' && .venv/bin/{then}\n" in readme
+        line = f"python3 -m venv .venv && .venv/bin/pip install -q -e '.[{extra}]' && .venv/bin/{then}"
+        assert f"\n    {line}\n" in readme
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -2,8 +2,8 @@
 
     python -m tests.bench.demo [--devices N] [--seconds S]
 
-Starts `mpy-gateway demo` as a user would, opens its page in Chromium, and reads /proc. Memory is given in MB resident (RSS) and
-proportional (PSS); the broker's child and the boards apart. Prints one table; ratios are to the same figures of bare Python.
+Starts `mpy-gateway demo` as a user would, opens its page in Chromium, and reads /proc. Memory is given in MB resident
+(RSS) and proportional (PSS), the broker's child and the boards apart. Ratios are to the same figure of bare Python.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> None:
         rows = [("gateway", *memory_mb(process.pid)), ("bare Python", *memory_mb(bare.pid))]
         bare.communicate(b"\n")
         for pid, line in children(process.pid):
-            rows.append(("broker" if "iotcore" in line else "board", *memory_mb(pid)))
+            rows.append(("broker" if "broker" in line else "board", *memory_mb(pid)))
         browser.close()
     process.terminate()
     process.wait()

@@ -1,4 +1,4 @@
-"""A sensor of a user's own: one Python file with a `read_into`, a model for it, and its name in a profile. No change to ours."""
+"""A sensor of a user's own: one Python file, a model for it, and its name in a profile. No change to ours."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def test_broker_outage_is_only_a_late_cursor(tmp_path: Path) -> None:
                 with mosquitto(tmp_path / "broker", broker) as process:
                     subscriber = Subscriber(broker)
                     await until(lambda: len(subscriber.times) > 10, timeout_s=20, what="the first samples")
-                    process.terminate()  # in order, so that it writes the subscriber's session: its own loss is not ours
+                    process.terminate()  # in order: it writes down the session of our witness
                     process.wait()
                 before = sum(board.taken().values())
                 await until(lambda: sum(board.taken().values()) > before + 10, what="samples during the outage")
