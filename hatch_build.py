@@ -213,9 +213,12 @@ def build() -> None:
         run(tools, "vite build", web, vite, "build", "--outDir", str(out), "--emptyOutDir")
         (out / STAMP).write_text(sources + "\n")
         beside = STATIC.with_name(f"static.{os.getpid()}")
-        shutil.copytree(out, beside)  # may cross file systems, so the last step is a rename beside the target
-        shutil.rmtree(STATIC, ignore_errors=True)
-        beside.rename(STATIC)
+        try:
+            shutil.copytree(out, beside)  # may cross file systems, so the last step is a rename beside the target
+            shutil.rmtree(STATIC, ignore_errors=True)
+            beside.rename(STATIC)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 class WebHook(BuildHookInterface):  # type: ignore[misc,unused-ignore]  # `object` where hatchling is not there

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ def web_tools(pytestconfig: pytest.Config) -> Path:
     if not (copy / "node_modules" / ".complete").exists():
         arguments = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
         done = subprocess.run(arguments, cwd=copy, capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode and os.environ.get("CI") != "true":
+            pytest.skip(f"npm could not fetch the page's test tools: {done.stderr[-300:]}")
         assert done.returncode == 0, done.stdout + done.stderr
         (copy / "node_modules" / ".complete").touch()
     return copy

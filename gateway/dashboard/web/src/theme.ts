@@ -6,8 +6,23 @@ const KEY = "mpy-gateway.theme";
 const THEMES = ["auto", "light", "dark"] as const;
 export type Theme = (typeof THEMES)[number];
 
-const kept = localStorage.getItem(KEY);
-export const theme = signal<Theme>(THEMES.find((one) => one === kept) ?? "auto");
+export const theme = signal<Theme>(THEMES.find((one) => one === kept()) ?? "auto");
+
+function kept(): string | null {
+  try {
+    return localStorage.getItem(KEY);
+  } catch {
+    return null; // this browser keeps nothing; the choice then lasts as long as the page
+  }
+}
+
+function keep(): void {
+  try {
+    localStorage.setItem(KEY, theme.value);
+  } catch {
+    // as above
+  }
+}
 
 /** Grows when colours may have changed: canvases do not notice by themselves. */
 export const palette = signal(0);
@@ -19,7 +34,7 @@ function apply(): void {
 
 export function nextTheme(): void {
   theme.value = THEMES[(THEMES.indexOf(theme.value) + 1) % THEMES.length]!;
-  localStorage.setItem(KEY, theme.value);
+  keep();
   apply();
 }
 
