@@ -1,8 +1,8 @@
-"""The embedded broker's own process: rumqttd for MQTT 5, and before it one door for MQTT 3.1.1 and 5.
+"""The embedded broker's own process: rumqttd for MQTT 5, and before it doors for MQTT 3.1.1 and 5.
 
-    python -m gateway.mqtt.broker_process '{"config": "...", "upstream": [...], "door": 5, "max_bytes": 1114112}'
+    python -m gateway.mqtt.broker_process '{"config": "...", "upstream": [...], "doors": [5, 6], "max_bytes": 1114112}'
 
-`config` is rumqttd's, `upstream` the address it listens on, `door` the descriptor of a listening socket. Prints `ready`
+`config` is rumqttd's, `upstream` the address it listens on, `doors` descriptors of listening sockets. Prints `ready`
 once both serve. Lives as long as its standard input is open: rumqttd knows no other way of being stopped, and whoever
 started us may be killed at any moment.
 """
@@ -56,7 +56,7 @@ class Door:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         splitter = v311.Splitter(self._max_bytes)
         async with asyncio.timeout(CONNECT_WITHIN_S):
-            received, packets = await self._first_packet(reader, splitter)
+            packets = await self._first_packets(reader, splitter)
         level = v311.protocol_level(*packets[0])
         if level not in (4, 5):
             writer.write(v311.refused_connack(1))
@@ -64,7 +64,9 @@ class Door:
         broker_reader, broker_writer = await asyncio.open_connection(*self._upstream)
         try:
             if level == 5:
-                broker_writer.write(received)
+                (first, body), *others = packets
+                packets = [(first, v311.acceptable(body)), *others]
+                broker_writer.write(b"".join(v311.packet(*packet) for packet in packets) + splitter.rest())
                 await _both(_copy(reader, broker_writer), _copy(broker_reader, writer))
             else:
                 broker_writer.write(b"".join(v311.upgraded(*packet) for packet in packets))
@@ -76,17 +78,15 @@ class Door:
         finally:
             broker_writer.close()
 
-    async def _first_packet(
-        self, reader: asyncio.StreamReader, splitter: v311.Splitter
-    ) -> tuple[bytes, list[tuple[int, bytes]]]:
-        """What was received until the first packet was complete, and the packets in it."""
-        received = b""
+    async def _first_packets(self, reader: asyncio.StreamReader, splitter: v311.Splitter) -> list[tuple[int, bytes]]:
+        """The first packet, which must be a CONNECT, and what has come behind it."""
         while data := await reader.read(CHUNK_BYTES):
-            received += data
-            if received[0] >> 4 != v311.CONNECT:
+            packets = list(splitter.packets(data))
+            first = packets[0][0] if packets else splitter.rest()[0]
+            if first >> 4 != v311.CONNECT:
                 break
-            if packets := list(splitter.packets(data)):
-                return received, packets
+            if packets:
+                return packets
         raise v311.Malformed("something other than MQTT")
 
 
@@ -140,14 +140,15 @@ async def _until_listening(address: tuple[str, int]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def run(config: str, upstream: tuple[str, int], door: int, max_bytes: int) -> None:
+async def run(config: str, upstream: tuple[str, int], doors: list[int], max_bytes: int) -> None:
     """Serve until the process is ended."""
     threading.Thread(target=_run_rumqttd, args=(config,), daemon=True).start()
     await _until_listening(upstream)
-    listener = socket.socket(fileno=door)
-    server = await asyncio.start_server(Door(upstream, max_bytes).serve, sock=listener, limit=CHUNK_BYTES)
+    door = Door(upstream, max_bytes)
+    for descriptor in doors:
+        await asyncio.start_server(door.serve, sock=socket.socket(fileno=descriptor), limit=CHUNK_BYTES)
     print("ready", flush=True)
-    await server.serve_forever()
+    await asyncio.Event().wait()
 
 
 def main() -> None:
@@ -156,7 +157,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.disable()  # rumqttd logs a line per packet, and takes Python's lock for each
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    asyncio.run(run(options["config"], tuple(options["upstream"]), options["door"], options["max_bytes"]))
+    asyncio.run(run(options["config"], tuple(options["upstream"]), options["doors"], options["max_bytes"]))
 
 
 if __name__ == "__main__":

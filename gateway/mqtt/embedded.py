@@ -2,10 +2,10 @@
 
 Its defaults listen on every address, speak 3.1.1 only, answer payloads over 20 KB by closing the connection (so that
 the client sends them again for ever) and keep 1 GB of messages per subscription. Ours: the address that is configured,
-MQTT 5 and 3.1.1, payloads of 1 MB, and 16 MB of messages at the most.
+MQTT 3.1.1 and 5 on both ports (v311.py says why that takes a door before it), payloads of 1 MB, memory that is bounded.
 
-It remembers nothing over a restart, and an acknowledgement means: in memory. A subscriber that falls more than those
-16 MB behind misses messages. Whoever needs more names a broker of their own in [mqtt.<name>].
+It remembers nothing over a restart, and an acknowledgement means: in memory. A subscriber that falls too far behind
+misses messages. Whoever needs more names a broker of their own in [mqtt.<name>].
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ log = logging.getLogger("broker")
 MAX_PAYLOAD_BYTES = 1 << 20
 MAX_PACKET_BYTES = MAX_PAYLOAD_BYTES + (1 << 16)
 """rumqttd's limit is for topic, properties and payload together."""
-_SEGMENT_BYTES, _SEGMENTS = 1 << 20, 16
-"""rumqttd keeps this much per subscribed filter, in memory; the payloads are shared between filters."""
 READY_WITHIN_S = 15
 STOP_WITHIN_S = 2
 _RESTART_S = (0.2, 1, 5, 15)
@@ -44,12 +42,20 @@ id = 0
 id = 0
 max_connections = 1100
 max_outgoing_packet_count = 200
-max_segment_size = {segment_bytes}
-max_segment_count = {segments}
+# In memory, for each filter that is subscribed: 1 MB, and at least 16 messages. What is counted is topic and payload; a
+# message takes about 500 bytes more.
+max_segment_size = 65536
+max_segment_count = 16
+
+# Whoever reads all samples may be 8 MB behind. Of the rest, Home Assistant alone may have a hundred filters.
+[router.custom_segment]
+"+/+/samples" = {{ max_segment_size = 65536, max_segment_count = 128 }}
+"+/+/state" = {{ max_segment_size = 8192, max_segment_count = 16 }}
+"+/+/availability" = {{ max_segment_size = 8192, max_segment_count = 16 }}
 
 [v5.main]
 name = "v5"
-listen = "{listen}"
+listen = "127.0.0.1:{port}"
 next_connection_delay_ms = 1
 
 [v5.main.connections]
@@ -62,9 +68,9 @@ dynamic_filters = false
 
 
 class Ports(NamedTuple):
-    """`both` takes MQTT 3.1.1 and 5, `v5` is MQTT 5 alone, with nothing in between."""
+    """Two because two are configured; either takes MQTT 3.1.1 and 5."""
 
-    both: int
+    v311: int
     v5: int
 
 
@@ -75,7 +81,7 @@ class EmbeddedBroker:
         self._config = config
         self._file = state_dir / "broker.toml"
         self._host = ""
-        self._door: socket.socket | None = None
+        self._doors: list[socket.socket] = []
         self._child: _Child | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.ports = Ports(config.port, config.port_v5)
@@ -84,12 +90,7 @@ class EmbeddedBroker:
     @property
     def url(self) -> str:
         """Where clients of either version connect."""
-        return f"mqtt://{_in_url(self._host)}:{self.ports.both}"
-
-    @property
-    def url_v5(self) -> str:
-        """Where MQTT 5 clients may connect as well."""
-        return f"mqtt://{_in_url(self._host)}:{self.ports.v5}"
+        return f"mqtt://{_in_url(self._host)}:{self.ports.v311}"
 
     @property
     def pid(self) -> int | None:
@@ -108,14 +109,16 @@ class EmbeddedBroker:
         """Returns once both ports serve. Raises ConfigError with one sentence."""
         address = await _resolved(self._config.host)
         self._host = address[0]
-        self._door = _listen(address, self._config.port, "broker.port")
         try:
-            self._child = await self._first_child(address, self._door)
+            for port, key in ((self._config.port, "broker.port"), (self._config.port_v5, "broker.port_v5")):
+                self._doors.append(_listen(address, port, key))
+            self.ports = Ports(*(door.getsockname()[1] for door in self._doors))
+            self._child = await self._first_child()
         except BaseException:
             await self.stop()
             raise
-        self._keeper = asyncio.create_task(self._keep(self._door))
-        log.info("embedded broker on %s (MQTT 3.1.1 and 5) and port %d (MQTT 5)", self.url, self.ports.v5)
+        self._keeper = asyncio.create_task(self._keep())
+        log.info("embedded broker on %s and port %d", self.url, self.ports.v5)
 
     async def stop(self) -> None:
         """End the child and release the ports. Safe to call twice."""
@@ -126,50 +129,43 @@ class EmbeddedBroker:
         if self._child:
             await self._child.end()
             self._child = None
-        if self._door:
-            self._door.close()
-            self._door = None
+        while self._doors:
+            self._doors.pop().close()
 
-    async def _first_child(self, address: Address, door: socket.socket) -> _Child:
-        tries = 1 if self._config.port_v5 else 5  # a free port may be somebody else's before rumqttd has it
-        for _ in range(tries):
-            with _listen(address, self._config.port_v5, "broker.port_v5") as probe:
-                self.ports = Ports(door.getsockname()[1], probe.getsockname()[1])
-            child = await self._launch(door)
+    async def _first_child(self) -> _Child:
+        for _ in range(3):  # rumqttd's own port may be somebody else's before it has it
+            child = await self._launch()
             if await child.ready():
                 return child
             await child.end()
         said = child.last_words or f"nothing was heard of it for {READY_WITHIN_S} s"
         raise ConfigError(f"the embedded broker did not start: {said}; [mqtt.<name>] url names another broker")
 
-    async def _launch(self, door: socket.socket) -> _Child:
-        listen = f"{_in_url(self._host)}:{self.ports.v5}"
-        text = CONFIG.format(
-            segment_bytes=_SEGMENT_BYTES, segments=_SEGMENTS, listen=listen, max_bytes=MAX_PACKET_BYTES
-        )
+    async def _launch(self) -> _Child:
+        port = _free_port()
         try:
-            self._file.write_text(text)
+            self._file.write_text(CONFIG.format(port=port, max_bytes=MAX_PACKET_BYTES))
         except OSError as error:
             raise ConfigError(f"{self._file}: cannot be written: {error.strerror}") from error
-        return await _Child.launch(self._file, (self._host, self.ports.v5), door)
+        return await _Child.launch(self._file, port, [door.fileno() for door in self._doors])
 
-    async def _keep(self, door: socket.socket) -> None:
+    async def _keep(self) -> None:
         """Start it again when it ends, or when a part of it has panicked: what is left then serves only some clients.
 
-        The door stays open meanwhile: who connects waits in its queue."""
+        The doors stay open meanwhile: who connects waits in their queue."""
         while self._child:
             await self._child.ended_or_panicked()
             said, self._child = self._child, None
             await said.end()
-            await self._again(door, said)
+            await self._again(said)
 
-    async def _again(self, door: socket.socket, child: _Child) -> None:
+    async def _again(self, child: _Child) -> None:
         while self._child is None:
             wait_s = _RESTART_S[min(self.restarts, len(_RESTART_S) - 1)]
             self.restarts += 1
             log.error("embedded broker ended (%s); it starts again in %g s", child.last_words or "no reason", wait_s)
             await asyncio.sleep(wait_s)
-            child = await self._launch(door)
+            child = await self._launch()
             if await child.ready():
                 self._child = child
                 log.info("embedded broker is back on %s", self.url)
@@ -188,8 +184,9 @@ class _Child:
         self.last_words = ""
 
     @classmethod
-    async def launch(cls, config: Path, upstream: tuple[str, int], door: socket.socket) -> _Child:
-        options = {"config": str(config), "upstream": upstream, "door": door.fileno(), "max_bytes": MAX_PACKET_BYTES}
+    async def launch(cls, config: Path, port: int, doors: list[int]) -> _Child:
+        upstream = ("127.0.0.1", port)
+        options = {"config": str(config), "upstream": upstream, "doors": doors, "max_bytes": MAX_PACKET_BYTES}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # a folder named gateway in the working directory must not be taken for ours
@@ -197,7 +194,7 @@ class _Child:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            pass_fds=(door.fileno(),),
+            pass_fds=doors,
             env={**os.environ, "RUST_BACKTRACE": "0"},
         )
         if process.stdin is None:
@@ -273,11 +270,17 @@ def _listen(address: Address, port: int, key: str) -> socket.socket:
     return listener
 
 
+def _free_port() -> int:
+    """A port nobody listens on just now, for rumqttd itself: it cannot be handed a socket, nor say which it took."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 def _why(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"{host}:{port} is taken by another program. If that is a broker to be used, name it in [mqtt.<name>] url; "
-            "otherwise set another port here (0: any free one)"
+            f"{host}:{port} is in use by another program. If that is a broker to be used, name it in [mqtt.<name>] url;"
+            " otherwise set another port here (0: any free one)"
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{host} is no address of this machine"

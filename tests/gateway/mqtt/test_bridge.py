@@ -50,7 +50,7 @@ async def started(kind: str, folder: Path) -> AsyncIterator[EmbeddedBroker | Mos
 
 
 def port_of(broker: EmbeddedBroker | Mosquitto) -> int:
-    return broker.port if isinstance(broker, Mosquitto) else broker.ports.both
+    return broker.port if isinstance(broker, Mosquitto) else broker.ports.v311
 
 
 def is_in(bridge: Bridge, state: str) -> Any:
@@ -97,7 +97,7 @@ def test_events_gaps_and_refused_frames_leave_no_hole(tmp_path: Path) -> None:
                 Sample(13, 20, {"temperature": 21.0}),
             )
             batch = Batch("greenhouse", 1, BOOT_ID, records, 0, Quality.SYNCED, 0, profile=world.profile.hash)
-            with subscriber(broker.ports.both, "mpy-gateway/greenhouse/+") as client:
+            with subscriber(broker.ports.v311, "mpy-gateway/greenhouse/+") as client:
                 await world.store.append(world.epoch("greenhouse"), batch)
                 await world.bridge(broker.url)
                 await until(lambda: client.payloads("/quarantine"))
@@ -502,14 +502,14 @@ def test_a_broker_that_has_forgotten_gets_everything_retained_again(tmp_path: Pa
             await world.samples("greenhouse", 3)
             await until(lambda: cursor_at_end(world, bridge))
             await kill_and_restart(broker, bridge)
-            with subscriber(broker.ports.both, "#") as client:
+            with subscriber(broker.ports.v311, "#") as client:
                 await until(lambda: state(client)["seq"] == 2)
                 await until(lambda: client.retained("mpy-gateway/greenhouse/availability") == b"online")
                 assert client.retained("mpy-gateway/bridge/state") == b"online"
             await world.end(bridge)
             bridge = await world.bridge(broker.url)  # and after a restart of ours, before any new sample
             await kill_and_restart(broker, bridge)
-            with subscriber(broker.ports.both, "#") as client:
+            with subscriber(broker.ports.v311, "#") as client:
                 await until(lambda: state(client)["seq"] == 2)
 
     run(scenario())
@@ -520,7 +520,7 @@ def test_state_is_published_once_a_second_and_provisional_values_are_marked(tmp_
         async with embedded(tmp_path) as broker, World(tmp_path) as world:
             await world.add("greenhouse")
             await world.bridge(broker.url)
-            with subscriber(broker.ports.both, "+/+/state") as client:
+            with subscriber(broker.ports.v311, "+/+/state") as client:
                 for _ in range(150):
                     await world.samples("greenhouse", 1)
                     await asyncio.sleep(0.01)
@@ -625,7 +625,7 @@ def test_a_retained_command_is_refused_and_not_carried_out(tmp_path: Path) -> No
         async with embedded(tmp_path) as broker, World(tmp_path) as world:
             await world.add("greenhouse")
             commands = await a_device_that_answers(world)
-            with subscriber(broker.ports.both, "+/+/result") as client:
+            with subscriber(broker.ports.v311, "+/+/result") as client:
                 client.publish("mpy-gateway/greenhouse/command/ping", b"", retain=False)
                 client.publish("mpy-gateway/greenhouse/command/identify", b"{}", retain=True)
                 await world.bridge(broker.url)
@@ -649,7 +649,7 @@ def test_no_more_commands_than_allowed_are_under_way(tmp_path: Path) -> None:
             world.store.serve("greenhouse", world.epoch("greenhouse"), handle)
             bridge = await world.bridge(broker.url)
             await until(is_in(bridge, "connected"))
-            with subscriber(broker.ports.both, "+/+/result") as client:
+            with subscriber(broker.ports.v311, "+/+/result") as client:
                 for _ in range(40):
                     await in_thread(client.publish, "mpy-gateway/greenhouse/command/ping")
                 await until(lambda: len(client.payloads("/result")) >= 8)

@@ -35,13 +35,13 @@ def test_both_versions_hear_each_other_on_every_port(tmp_path: Path) -> None:
 
 
 def everybody_hears_everybody(broker: EmbeddedBroker) -> None:
-    doors = [(broker.ports.both, False), (broker.ports.both, True), (broker.ports.v5, True)]
+    doors = [(port, v5) for port in broker.ports for v5 in (False, True)]
     clients = [Client(port, v5=v5).__enter__().subscribe("t/#") for port, v5 in doors]
     for number, client in enumerate(clients):
         for qos in (0, 1, 2):
             properties = {"UserProperty": [("a", "b")], "ContentType": "x"} if client.v5 else {}
             client.publish(f"t/{number}/{qos}", b"hello", qos=qos, **properties)
-    wanted = {f"t/{number}/{qos}" for number in range(3) for qos in (0, 1, 2)}
+    wanted = {f"t/{number}/{qos}" for number in range(4) for qos in (0, 1, 2)}
     for client in clients:
         wait_for(lambda client=client: {message.topic for message in client.messages} == wanted)  # type: ignore[misc]
         if client.v5:
@@ -62,7 +62,7 @@ def wait_for(condition: object) -> None:
 def test_payloads_of_up_to_a_megabyte_pass(tmp_path: Path, size: int, v5: bool) -> None:
     def large(broker: EmbeddedBroker) -> None:
         payload = os.urandom(size)
-        with subscriber(broker.ports.both, "t/#", v5=v5) as reader, Client(broker.ports.both, v5=v5) as writer:
+        with subscriber(broker.ports.v311, "t/#", v5=v5) as reader, Client(broker.ports.v311, v5=v5) as writer:
             writer.publish("t/large", payload)
             wait_for(lambda: reader.messages)
             assert reader.messages[0].payload == payload
@@ -76,7 +76,7 @@ def test_payloads_of_up_to_a_megabyte_pass(tmp_path: Path, size: int, v5: bool) 
 
 def test_retained_messages_wills_and_sessions_work_in_both_versions(tmp_path: Path) -> None:
     def check(broker: EmbeddedBroker) -> None:
-        port = broker.ports.both
+        port = broker.ports.v311
         with Client(port, v5=True) as writer:
             writer.publish("t/kept", b"1", retain=True, UserProperty=[("a", "b")])
             for v5 in (False, True):
@@ -114,13 +114,12 @@ def test_retained_messages_wills_and_sessions_work_in_both_versions(tmp_path: Pa
 )
 def test_bytes_that_are_not_mqtt_close_only_their_own_connection(tmp_path: Path, hostile: bytes) -> None:
     def check(broker: EmbeddedBroker) -> None:
-        with subscriber(broker.ports.both, "t") as reader, Client(broker.ports.both) as writer:
+        with subscriber(broker.ports.v311, "t") as reader, Client(broker.ports.v311) as writer:
             for port in broker.ports:
                 with socket.create_connection(("127.0.0.1", port)) as stranger:
                     stranger.sendall(hostile)
                     stranger.settimeout(5)
-                    if port == broker.ports.both:
-                        assert stranger.recv(100) == b""
+                    assert stranger.recv(100) == b""
             writer.publish("t", b"still here")
             wait_for(lambda: reader.messages)
         assert broker.restarts == 0
@@ -132,9 +131,40 @@ def test_bytes_that_are_not_mqtt_close_only_their_own_connection(tmp_path: Path,
     run(scenario())
 
 
+@pytest.mark.parametrize("level", [b"\4", b"\5\0"])
+def test_clients_that_turn_the_keepalive_off_are_taken(tmp_path: Path, level: bytes) -> None:
+    def check(broker: EmbeddedBroker) -> None:
+        with socket.create_connection(("127.0.0.1", broker.ports.v311)) as client:
+            body = b"\0\4MQTT" + level[:1] + b"\2\0\0" + level[1:] + b"\0\1a"
+            client.sendall(bytes((0x10, len(body))) + body)
+            client.settimeout(5)
+            assert client.recv(100)[:1] == b"\x20"
+
+    async def scenario() -> None:
+        async with embedded(tmp_path) as broker:
+            await in_thread(check, broker)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("v5", [False, True])
+def test_client_ids_of_any_kind_may_come_again(tmp_path: Path, v5: bool) -> None:
+    def check(broker: EmbeddedBroker) -> None:
+        for client_id in ("mosqsub/17-host", "$SYS", "a+b#c", "%2F", "ä", "x" * 500):
+            for _ in range(3):
+                Client(broker.ports.v5, v5=v5, client_id=client_id).__enter__().cut()
+        assert broker.restarts == 0
+
+    async def scenario() -> None:
+        async with embedded(tmp_path) as broker:
+            await in_thread(check, broker)
+
+    run(scenario())
+
+
 def test_mqtt_3_1_is_told_that_it_is_too_old(tmp_path: Path) -> None:
     def check(broker: EmbeddedBroker) -> None:
-        with socket.create_connection(("127.0.0.1", broker.ports.both)) as old:
+        with socket.create_connection(("127.0.0.1", broker.ports.v311)) as old:
             old.sendall(b"\x10\x0f\0\6MQIsdp\3\2\0\x3c\0\1a")
             old.settimeout(5)
             assert old.recv(100) == b"\x20\x02\0\1"
@@ -157,7 +187,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, key: str) -> None:
         async def scenario() -> None:
             with pytest.raises(ConfigError) as caught:
                 await broker.start()
-            assert str(caught.value).startswith(f"broker.{key}: 127.0.0.1:{port} is taken by another program")
+            assert str(caught.value).startswith(f"broker.{key}: 127.0.0.1:{port} is in use by another program")
             assert "\n" not in str(caught.value)
             assert broker.pid is None
 
@@ -175,7 +205,7 @@ def test_an_address_that_is_not_ours_is_named(tmp_path: Path) -> None:
 def test_it_listens_where_it_is_told_to_and_nowhere_else(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with embedded(tmp_path) as broker:
-            assert listening(broker.ports.both) == listening(broker.ports.v5) == ["0100007F"]  # 127.0.0.1, backwards
+            assert listening(broker.ports.v311) == listening(broker.ports.v5) == ["0100007F"]  # 127.0.0.1, backwards
 
     run(scenario())
 
@@ -195,7 +225,7 @@ def test_after_stop_nothing_is_left(tmp_path: Path) -> None:
             ports = broker.ports
         assert not alive(pid)
         assert (broker.pid, broker.rss_bytes()) == (None, 0)
-        assert listening(ports.both) == listening(ports.v5) == []
+        assert listening(ports.v311) == listening(ports.v5) == []
         await broker.stop()
 
     run(scenario())
@@ -207,7 +237,7 @@ def test_it_can_be_started_on_the_same_ports_at_once(tmp_path: Path) -> None:
         for _ in range(3):
             broker = EmbeddedBroker(config, tmp_path)
             await broker.start()
-            with_client = Client(broker.ports.both)
+            with_client = Client(broker.ports.v311)
             await in_thread(with_client.__enter__)
             await broker.stop()
             with_client.cut()
@@ -224,7 +254,7 @@ def test_a_child_that_dies_is_started_again_on_the_same_ports(tmp_path: Path) ->
             await until(lambda: broker.pid not in (None, pid), what="a new child")
             assert (broker.ports, broker.restarts) == (ports, 1)
             assert not alive(pid)
-            await in_thread(lambda: Client(ports.both).__enter__().__exit__())
+            await in_thread(lambda: Client(ports.v311).__enter__().__exit__())
 
     run(scenario())
 
@@ -258,6 +288,6 @@ def test_ctrl_c_in_the_terminal_does_not_end_the_child_before_its_parent(tmp_pat
             os.kill(pid, signal.SIGINT)
             await asyncio.sleep(0.2)
             assert broker.pid == pid
-            await in_thread(lambda: Client(broker.ports.both).__enter__().__exit__())
+            await in_thread(lambda: Client(broker.ports.v311).__enter__().__exit__())
 
     run(scenario())

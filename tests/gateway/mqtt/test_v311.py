@@ -14,6 +14,7 @@ from gateway.mqtt.v311 import (
     PUBLISH,
     Malformed,
     Splitter,
+    acceptable,
     downgraded,
     packet,
     protocol_level,
@@ -59,6 +60,16 @@ def test_connect_gets_empty_properties() -> None:
 def test_connect_without_clean_session_keeps_its_session_for_ever() -> None:
     ((_, up),) = split(upgraded(CONNECT << 4, b"\0\4MQTT\4\0\0\x3c\0\3abc"))
     assert up == b"\0\4MQTT\5\0\0\x3c\x05\x11\xff\xff\xff\xff\0\3abc"
+
+
+def test_a_keepalive_that_is_turned_off_becomes_the_longest() -> None:
+    assert acceptable(b"\0\4MQTT\5\x02\0\0\0\0\3abc") == b"\0\4MQTT\5\x02\xff\xff\0\0\3abc"
+    assert acceptable(b"\0\4MQTT\4\x02\0\1\0\3abc") == b"\0\4MQTT\4\x02\0\1\0\3abc"
+
+
+def test_client_ids_that_rumqttd_cannot_take_are_escaped_so_that_no_two_meet() -> None:
+    assert acceptable(b"\0\4MQTT\4\x06\0\1\0\3a/b\0\1t") == b"\0\4MQTT\4\x06\0\1\0\5a%2Fb\0\1t"
+    assert acceptable(b"\0\4MQTT\5\x02\0\1\5\x11\0\0\0\1\0\4a%2F") == b"\0\4MQTT\5\x02\0\1\5\x11\0\0\0\1\0\6a%252F"
 
 
 def test_will_and_login_stay_where_they_are() -> None:
