@@ -136,6 +136,19 @@ def test_another_range_loads_its_own_history(visit: Visit, gateway: ScriptedGate
     expect(page.get_by_role("img", name="Chart of Temperature, the last 24 h")).to_be_visible()
 
 
+def test_the_value_under_the_pointer_is_told_in_all_charts_of_the_device(
+    visit: Visit, gateway: ScriptedGateway
+) -> None:
+    page = visit().open_device(gateway.url)
+    wait_for_line(page, "Temperature")
+    panel(page, "Temperature").locator(".u-over").hover()
+    for title, unit in (("Temperature", "°C"), ("Humidity", "%"), ("Air pressure", "hPa")):
+        point = re.compile(rf"^(\d+ \w+ )?\d\d:\d\d:\d\d  [\d.]+\u202f{unit}$")
+        expect(panel(page, title).locator(".hover")).to_have_text(point, use_inner_text=False)
+    page.mouse.move(0, 0)
+    expect(panel(page, "Humidity").locator(".hover")).to_be_hidden()
+
+
 def test_a_backlog_that_arrives_late_is_drawn_where_it_belongs(
     visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice
 ) -> None:

@@ -156,7 +156,7 @@ function Panel({ device, quantity, trace }: PanelProps) {
             </span>
           )}
         </p>
-        <Extent quantity={quantity} trace={trace} />
+        <Extent quantity={quantity} trace={trace} newest_ms={latest?.at_ms} />
       </div>
       {trace ? (
         <div class="panel-chart">
@@ -181,8 +181,8 @@ function Panel({ device, quantity, trace }: PanelProps) {
   );
 }
 
-/** Lowest and highest value in the chart. */
-function Extent({ quantity, trace }: { quantity: Quantity; trace: Trace | undefined }) {
+/** Lowest and highest value in the chart; told anew with every newest value, which is one of them. */
+function Extent({ quantity, trace }: { quantity: Quantity; trace: Trace | undefined; newest_ms: number | undefined }) {
   void now_ms.value; // once a second
   const [low, high] = trace?.extent(gatewayNow_ms() - trace.span_ms)?.map((value) => readingText(quantity, value)) ?? [];
   return (
