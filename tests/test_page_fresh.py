@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -27,7 +28,7 @@ hook = load_hook()
 
 
 def test_the_built_page_is_that_of_the_sources() -> None:
-    if hook.built() is None:
+    if hook.built() is None and os.environ.get("CI") != "true":
         pytest.skip("the page is not built: python hatch_build.py")
     assert hook.built() == hook.digest(), "the page is older than its sources: python hatch_build.py"
 
