@@ -34,7 +34,7 @@ Translate = Callable[[int, bytes], bytes]
 
 
 class Door:
-    """Takes clients of both versions. MQTT 5 passes as it is, 3.1.1 is translated on the way (v311.py)."""
+    """Takes clients of both versions. 3.1.1 is translated on the way, MQTT 5 only looked at (v311.py)."""
 
     def __init__(self, upstream: tuple[str, int], max_bytes: int) -> None:
         self._upstream = upstream
@@ -57,24 +57,21 @@ class Door:
         splitter = v311.Splitter(self._max_bytes)
         async with asyncio.timeout(CONNECT_WITHIN_S):
             packets = await self._first_packets(reader, splitter)
-        level = v311.protocol_level(*packets[0])
+        (first, body), *others = packets
+        level = v311.protocol_level(first, body)
         if level not in (4, 5):
             writer.write(v311.refused_connack(1))
             return await writer.drain()
+        there, back = (v311.upgraded, v311.downgraded) if level == 4 else (v311.passed, None)
         broker_reader, broker_writer = await asyncio.open_connection(*self._upstream)
         try:
-            if level == 5:
-                (first, body), *others = packets
-                packets = [(first, v311.acceptable(body)), *others]
-                broker_writer.write(b"".join(v311.packet(*packet) for packet in packets) + splitter.rest())
-                await _both(_copy(reader, broker_writer), _copy(broker_reader, writer))
-            else:
-                broker_writer.write(b"".join(v311.upgraded(*packet) for packet in packets))
-                back = v311.Splitter(2 * self._max_bytes)
-                await _both(
-                    _translate(reader, splitter, v311.upgraded, broker_writer),
-                    _translate(broker_reader, back, v311.downgraded, writer),
-                )
+            broker_writer.write(v311.connect(first, body) + b"".join(there(*packet) for packet in others))
+            await _both(
+                _translate(reader, splitter, there, broker_writer),
+                _translate(broker_reader, v311.Splitter(2 * self._max_bytes), back, writer)
+                if back
+                else _copy(broker_reader, writer),
+            )
         finally:
             broker_writer.close()
 

@@ -110,6 +110,8 @@ def test_retained_messages_wills_and_sessions_work_in_both_versions(tmp_path: Pa
         b"\x30\x05\0\1txx",
         b"\x10\x0c\0\4MQTT\4\2\0\0\0\xff",
         b"\0" * 100,
+        b"\x10\x0e\0\4MQTT\5\2\0\x3c\0\0\1a\x20\2\0\0",
+        b"\x10\x0e\0\4MQTT\5\2\0\x3c\0\0\1a\xf0\0",
     ],
 )
 def test_bytes_that_are_not_mqtt_close_only_their_own_connection(tmp_path: Path, hostile: bytes) -> None:
@@ -119,7 +121,8 @@ def test_bytes_that_are_not_mqtt_close_only_their_own_connection(tmp_path: Path,
                 with socket.create_connection(("127.0.0.1", port)) as stranger:
                     stranger.sendall(hostile)
                     stranger.settimeout(5)
-                    assert stranger.recv(100) == b""
+                    while stranger.recv(100):
+                        pass  # it may have been greeted before it misbehaved
             writer.publish("t", b"still here")
             wait_for(lambda: reader.messages)
         assert broker.restarts == 0

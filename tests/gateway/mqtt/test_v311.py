@@ -14,9 +14,10 @@ from gateway.mqtt.v311 import (
     PUBLISH,
     Malformed,
     Splitter,
-    acceptable,
+    connect,
     downgraded,
     packet,
+    passed,
     protocol_level,
     refused_connack,
     upgraded,
@@ -54,27 +55,37 @@ def test_a_length_of_five_bytes_is_refused() -> None:
 def test_connect_gets_empty_properties() -> None:
     body = b"\0\4MQTT\4\x02\0\x3c\0\3abc"
     assert protocol_level(CONNECT << 4, body) == 4
-    assert split(upgraded(CONNECT << 4, body)) == [(0x10, b"\0\4MQTT\5\x02\0\x3c\0\0\3abc")]
+    assert split(connect(CONNECT << 4, body)) == [(0x10, b"\0\4MQTT\5\x02\0\x3c\0\0\3abc")]
 
 
 def test_connect_without_clean_session_keeps_its_session_for_ever() -> None:
-    ((_, up),) = split(upgraded(CONNECT << 4, b"\0\4MQTT\4\0\0\x3c\0\3abc"))
+    ((_, up),) = split(connect(CONNECT << 4, b"\0\4MQTT\4\0\0\x3c\0\3abc"))
     assert up == b"\0\4MQTT\5\0\0\x3c\x05\x11\xff\xff\xff\xff\0\3abc"
 
 
+def connected(body: bytes) -> bytes:
+    ((_, up),) = split(connect(CONNECT << 4, body))
+    return up
+
+
+def test_an_mqtt_5_connect_stays_as_it_is() -> None:
+    body = b"\0\4MQTT\5\x06\0\1\5\x11\0\0\0\1\0\3abc\0\0\1t\0\1w"
+    assert connected(body) == body
+
+
 def test_a_keepalive_that_is_turned_off_becomes_the_longest() -> None:
-    assert acceptable(b"\0\4MQTT\5\x02\0\0\0\0\3abc") == b"\0\4MQTT\5\x02\xff\xff\0\0\3abc"
-    assert acceptable(b"\0\4MQTT\4\x02\0\1\0\3abc") == b"\0\4MQTT\4\x02\0\1\0\3abc"
+    assert connected(b"\0\4MQTT\5\x02\0\0\0\0\3abc") == b"\0\4MQTT\5\x02\xff\xff\0\0\3abc"
+    assert connected(b"\0\4MQTT\4\x02\0\0\0\3abc") == b"\0\4MQTT\5\x02\xff\xff\0\0\3abc"
 
 
 def test_client_ids_that_rumqttd_cannot_take_are_escaped_so_that_no_two_meet() -> None:
-    assert acceptable(b"\0\4MQTT\4\x06\0\1\0\3a/b\0\1t") == b"\0\4MQTT\4\x06\0\1\0\5a%2Fb\0\1t"
-    assert acceptable(b"\0\4MQTT\5\x02\0\1\5\x11\0\0\0\1\0\4a%2F") == b"\0\4MQTT\5\x02\0\1\5\x11\0\0\0\1\0\6a%252F"
+    assert connected(b"\0\4MQTT\4\x02\0\1\0\3a/b") == b"\0\4MQTT\5\x02\0\1\0\0\5a%2Fb"
+    assert connected(b"\0\4MQTT\5\x02\0\1\0\0\4a%2F") == b"\0\4MQTT\5\x02\0\1\0\0\6a%252F"
 
 
 def test_will_and_login_stay_where_they_are() -> None:
     body = b"\0\4MQTT\4\xee\0\x3c\0\1c\0\1t\0\2hi\0\1u\0\1p"
-    ((_, up),) = split(upgraded(CONNECT << 4, body))
+    ((_, up),) = split(connect(CONNECT << 4, body))
     assert up == b"\0\4MQTT\5\xee\0\x3c\0\0\1c\0\0\1t\0\2hi\0\1u\0\1p"
 
 
@@ -86,7 +97,7 @@ def test_what_is_no_connect_is_refused(body: bytes) -> None:
 
 def test_a_connect_that_ends_too_early_is_refused() -> None:
     with pytest.raises(Malformed):
-        upgraded(CONNECT << 4, b"\0\4MQTT\4\2\0\x3c\0\5abc")
+        connect(CONNECT << 4, b"\0\4MQTT\4\2\0\x3c\0\5abc")
 
 
 def test_another_packet_first_is_refused() -> None:
@@ -130,13 +141,15 @@ def test_a_goodbye_of_the_broker_has_no_packet() -> None:
     assert refused_connack(1) == b"\x20\x02\0\1"
 
 
-def test_a_client_may_not_send_what_only_brokers_send() -> None:
-    with pytest.raises(Malformed):
-        upgraded(CONNACK << 4, b"\0\0")
+@pytest.mark.parametrize("kind", [0, CONNECT, CONNACK, 9, 11, 13, 15])
+def test_a_client_may_not_send_what_only_brokers_send_nor_connect_twice(kind: int) -> None:
+    for translate in (upgraded, passed):
+        with pytest.raises(Malformed):
+            translate(kind << 4, b"\0\0")
 
 
 @given(st.integers(0, 255), st.binary(max_size=60))
 def test_hostile_packets_are_malformed_and_nothing_worse(first: int, body: bytes) -> None:
-    for translate in (upgraded, downgraded):
+    for translate in (upgraded, downgraded, passed, connect):
         with contextlib.suppress(Malformed):
             translate(first, body)
