@@ -19,7 +19,7 @@ SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = 8, 9, 
 
 _V311, _V5 = 4, 5
 _FROM_CLIENT = frozenset({PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT})
-"""What a client may send after its one CONNECT. AUTH of MQTT 5 only where the broker has asked for it: ours does not."""
+"""What a client may send after its one CONNECT. AUTH of MQTT 5 only where a broker has asked for it: ours does not."""
 _NEVER_EXPIRES = b"\x05\x11\xff\xff\xff\xff"
 """Properties of CONNECT: session expiry interval, the longest there is. 3.1.1 keeps a session until it is cleaned."""
 _RETURN_CODES = {0x84: 1, 0x85: 2, 0x86: 4, 0x87: 5, 0x8A: 5, 0x8C: 5}
