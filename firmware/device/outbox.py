@@ -22,6 +22,8 @@ _WHY = (b"", b"full", b"refused")
 _FULL = const(2)
 _REFUSED = const(4)
 
+_HALF_BITS = const(28)
+_HALF_MASK = const(0xFFFFFFF)
 _MAX_EVENTS = const(64)  # events kept at once, about 100 bytes each; of more, the oldest become gaps
 
 
@@ -43,7 +45,8 @@ class Outbox:
         self.base = self.first = self.sent = self.next = 0
         self._kind = bytearray(slots)
         self._sensor = bytearray(slots)
-        self._t_ms = array("q", bytes(8 * slots))
+        self._t_low = array("i", bytes(4 * slots))  # in two halves: an array("q") would give a big integer each time
+        self._t_high = array("i", bytes(4 * slots))
         self._values = array("i", bytes(4 * slots * width))
         self._events = {}  # slot: the event's JSON without its frame
         self._freed_events = []  # seqs of freed events, base and up: a gap counts samples only
@@ -55,7 +58,7 @@ class Outbox:
         slot = self._free_slot()
         self._kind[slot] = SAMPLE
         self._sensor[slot] = sensor
-        self._t_ms[slot] = t_ms
+        self._stamp(slot, t_ms)
         at = slot * self.width
         for i in range(count):
             self._values[at + i] = values[i]
@@ -67,9 +70,13 @@ class Outbox:
             self._give_up_oldest_event()
         slot = self._free_slot()
         self._kind[slot] = EVENT
-        self._t_ms[slot] = t_ms
+        self._stamp(slot, t_ms)
         self._events[slot] = body
         self.next += 1
+
+    def _stamp(self, slot, t_ms):
+        self._t_high[slot] = t_ms >> _HALF_BITS
+        self._t_low[slot] = t_ms & _HALF_MASK
 
     def _free_slot(self):
         if self.next - self.first == self.size:
@@ -143,7 +150,8 @@ class Outbox:
         return self._sensor[seq % self.size]
 
     def t_ms(self, seq):
-        return self._t_ms[seq % self.size]
+        slot = seq % self.size
+        return (self._t_high[slot] << _HALF_BITS) + self._t_low[slot]
 
     def value(self, seq, i):
         return self._values[seq % self.size * self.width + i]
@@ -187,7 +195,8 @@ class Outbox:
         turn = shift % self.size
         _rotate(self._kind, turn)
         _rotate(self._sensor, turn)
-        _rotate(self._t_ms, turn)
+        _rotate(self._t_low, turn)
+        _rotate(self._t_high, turn)
         _rotate(self._values, turn * self.width)
         self._events = {(slot - turn) % self.size: body for slot, body in self._events.items()}
         self._freed_events = [seq - shift for seq in self._freed_events]

@@ -169,6 +169,13 @@ def test_a_new_name_keeps_every_record_and_counts_from_0():
         check.equal(send(box), [("samples", 7, 8)])
 
 
+def test_times_of_64_bits():
+    box = outbox()
+    for t_ms in (0, (1 << 28) - 1, 1 << 28, 1 << 30, (1 << 53) - 1):
+        box.put_sample(0, t_ms, VALUES, 2)
+        check.equal(box.t_ms(box.next - 1), t_ms)
+
+
 def test_putting_a_sample_allocates_nothing():
     import gc
 

@@ -1,0 +1,204 @@
+"""What the firmware costs, measured inside the interpreter; prints one JSON object. Run by tests/bench/firmware.py."""
+
+import gc
+import json
+import os
+from array import array
+
+import utime
+
+from device import fast, wire
+from device.clock import Clock, ticks_add
+from device.commands import Commands
+from device.link import Identity, Link
+from device.log import Log
+from device.outbox import Boot, Outbox
+from device.sampler import Sampler, Sensor
+
+CLIMATE = (("temperature", 2), ("humidity", 2), ("pressure", 2))
+UPGRADE = (
+    b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: mpy-gateway.v1\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+
+
+class Driver:
+    def __call__(self, config):
+        return CLIMATE, self
+
+    def read_into(self, values):
+        values[0] = 2150
+        values[1] = 4812
+        values[2] = 100653
+
+
+class Net:
+    """Takes everything, says what it is told to, allocates nothing."""
+
+    def __init__(self):
+        self.incoming = None
+        self.written = 0
+
+    def wifi(self, now):
+        return True
+
+    def connect(self, tries):
+        pass
+
+    def connected(self):
+        return True
+
+    def read_into(self, buf):
+        if self.incoming is None:
+            return None
+        size = fast.put(buf, 0, self.incoming)
+        self.incoming = None
+        return size
+
+    def write(self, buf, at, size):
+        self.written += size
+        return size
+
+    def close(self):
+        pass
+
+
+def frame(text):
+    size = len(text)
+    return (bytes((0x81, size)) if size < 126 else bytes((0x81, 126, size >> 8, size & 255))) + text
+
+
+class Parts:
+    def __init__(self, slots=512):
+        self.now = 5
+        self.clock = Clock(self.ticks)
+        columns = [wire.Column(name, decimals) for name, decimals in CLIMATE]
+        self.box = Outbox(Boot(1, "00" * 8, "00" * 8), slots, 3)
+        config = {"name": "climate", "period_ms": 1}
+        config["quantities"] = [{"name": name, "decimals": decimals} for name, decimals in CLIMATE]
+        self.sampler = Sampler([Sensor(config, Driver(), self.now)], self.box, self.clock)
+        self.net = Net()
+        self.link = Link(
+            Identity("a", "b", "c", "t", "h", 80),
+            self.box,
+            self.sampler,
+            Commands(self.clock, None),
+            wire.Columns([columns], 4096),
+            self.net,
+            self.clock,
+            self.urandom,
+            Log(self.clock),
+        )
+
+    def ticks(self):
+        return self.now
+
+    def urandom(self, size):
+        return b"the sample nonce" if size == 16 else os.urandom(size)
+
+    def connect(self, window=256):
+        self.link.start()
+        self.poll(3)
+        self.net.incoming = UPGRADE
+        self.poll(3)
+        text = '{"type":"welcome","time":null,"window":%d,"boots":[]}' % window  # noqa: UP031 - braces
+        self.net.incoming = frame(text.encode())
+        self.poll(8)
+        if self.link.state != "online":
+            raise OSError(self.link.state)
+
+    def poll(self, times):
+        for _ in range(times):
+            self.link.poll(self.now)
+
+    def ack(self, seq):
+        self.net.incoming = frame(b'{"type":"ack","boot":1,"seq":%d}' % seq)
+
+    def sample(self):
+        """One turn of the main loop at which a sample is due."""
+        self.now = ticks_add(self.now, 1)
+        self.sampler.poll(self.now)
+        self.link.poll(self.now)
+
+
+def us(function, times):
+    start = utime.ticks_us()
+    for _ in range(times):
+        function()
+    return utime.ticks_diff(utime.ticks_us(), start) / times
+
+
+def allocated(function, times):
+    """Bytes per call."""
+    function()
+    gc.collect()
+    gc.disable()
+    before = gc.mem_alloc()
+    for _ in range(times):
+        function()
+    after = gc.mem_alloc()
+    gc.enable()
+    return (after - before) / times
+
+
+def steady():
+    """Bytes and time per sample, taken, framed, masked and sent; and what an ack adds."""
+    parts = Parts()
+    parts.connect()
+    alone = allocated(parts.sample, 100)
+    parts.ack(parts.box.next - 1)
+    parts.poll(1)
+
+    def acknowledged():
+        parts.sample()
+        parts.ack(parts.box.next - 1)
+        parts.link.poll(parts.now)
+
+    def making_the_ack():
+        parts.ack(parts.box.next - 1)
+        parts.net.incoming = None
+
+    with_ack = allocated(acknowledged, 50) - allocated(making_the_ack, 50)
+    return {
+        "bytes_per_sample": alone,
+        "bytes_per_sample_with_ack": with_ack,
+        "us_per_sample_with_ack": us(acknowledged, 500),
+    }
+
+
+def backlog():
+    """Samples a second, from a full ring in frames as large as they get."""
+    parts = Parts()
+    for _ in range(512):
+        parts.now = ticks_add(parts.now, 1)
+        parts.sampler.poll(parts.now)
+    parts.connect(window=1000)
+    rounds = 0
+    start = utime.ticks_us()
+    while rounds < 20:
+        parts.box.rewind()
+        while parts.box.sent < parts.box.next:
+            parts.link.poll(parts.now)
+        rounds += 1
+    seconds = utime.ticks_diff(utime.ticks_us(), start) / 1000000
+    return {"backlog_samples_per_s": 512 * rounds / seconds}
+
+
+def loops():
+    buf = bytearray(1024)
+    key = b"abcd"
+    found = {}
+    for name, (mask, utf8, _) in (("plain", fast.plain), ("fast", (fast.mask, fast.utf8, fast.put))):
+        found["mask_us_per_kb_" + name] = us(lambda mask=mask: mask(buf, 0, 1024, key), 300)
+        text = b"x" * 1024
+        found["utf8_us_per_kb_" + name] = us(lambda utf8=utf8: utf8(0, text, 0, 1024), 300)
+    return found
+
+
+result = steady()
+gc.collect()
+result.update(backlog())
+gc.collect()
+result.update(loops())
+values = array("i", [0])
+print(json.dumps(result))
