@@ -6,7 +6,6 @@ import os
 from array import array
 
 import utime
-
 from device import fast, wire
 from device.clock import Clock, ticks_add
 from device.commands import Commands
@@ -187,10 +186,10 @@ def backlog():
 def loops():
     buf = bytearray(1024)
     key = b"abcd"
+    text = b"x" * 1024
     found = {}
     for name, (mask, utf8, _) in (("plain", fast.plain), ("fast", (fast.mask, fast.utf8, fast.put))):
         found["mask_us_per_kb_" + name] = us(lambda mask=mask: mask(buf, 0, 1024, key), 300)
-        text = b"x" * 1024
         found["utf8_us_per_kb_" + name] = us(lambda utf8=utf8: utf8(0, text, 0, 1024), 300)
     return found
 

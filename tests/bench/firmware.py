@@ -1,0 +1,70 @@
+"""What the firmware costs on MicroPython: memory per sample and at rest, time per sample, masking.
+
+    python -m tests.bench.firmware [--report FILE]
+
+Memory in bytes of the 64-bit interpreter: pointers are twice as wide as a board's, so a board needs about half. Times
+are this machine's; the ratio of plain to fast (machine code where the port has it) is what carries over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from gateway.emulator import EmulatedBoard
+from gateway.profile import find_node, load_profile
+from tests.aio import until
+from tests.firmware import interpreter
+from tests.firmware.gateway import running
+
+
+async def at_rest() -> dict[str, int]:
+    """Free heap of an emulated board when its parts are built, and online after some samples (lowest seen)."""
+    node = find_node("climate-node")
+    lines: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        async with running() as gateway:
+            settings = {
+                "device": "bench",
+                "token": "T" * 43,
+                "gateway": {"host": "127.0.0.1", "port": gateway.port, "tls": False},
+                "wifi": [],
+            }
+            board = EmulatedBoard(
+                load_profile(node), node.parent, settings, directory=Path(folder), seed=1, console=lines.append
+            )
+            board.settings["wifi"] = board.air = [{"ssid": "home", "password": "secret12"}]
+            await board.start()
+            await until(lambda: len(gateway.samples) >= 15, timeout_s=60, what="15 samples")
+            await board.stop()
+            online = [values["free_heap"] for _, values in gateway.samples if "free_heap" in values]
+    start = next(int(found[1]) for line in lines if (found := re.search(r"(\d+) bytes of memory are free", line)))
+    return {"heap_bytes": 2 * load_profile(node).board.heap_bytes, "free_at_start": start, "free_online": min(online)}
+
+
+def measure() -> dict[str, Any]:
+    inside = json.loads(interpreter.run_script("bench.py").splitlines()[-1])
+    report: dict[str, Any] = {key: round(value, 1) for key, value in inside.items()}
+    for loop in ("mask", "utf8"):
+        report[f"{loop}_plain_to_fast"] = round(inside[f"{loop}_us_per_kb_plain"] / inside[f"{loop}_us_per_kb_fast"], 1)
+    report.update(asyncio.run(at_rest()))
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--report", type=Path)
+    options = parser.parse_args()
+    report = measure()
+    print(json.dumps(report, indent=1))
+    if options.report:
+        options.report.write_text(json.dumps(report) + "\n")
+
+
+if __name__ == "__main__":
+    main()
