@@ -441,7 +441,7 @@ def test_the_limits_are_those_of_the_protocol():
     limits = Limits()
     for said in (
         f"| {limits.frame_bytes:,} bytes;",
-        f"| {limits.window_samples} samples,",
+        f"| {limits.window_samples} samples;",
         f"| {limits.hello_s:g} s each |",
         f"| {limits.errors} in {limits.errors_window_s:g} s |",
         f"| {limits.frames_uncommitted}; then",
