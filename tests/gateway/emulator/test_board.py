@@ -259,9 +259,10 @@ def test_taken_is_exact_after_power_cuts_over_all_boots(tmp_path: Path, interpre
             async with powered(board):
                 await printed(board, "taken 5")
                 await board.power_cut()
-            heard = max(int(line.split()[1]) for line in board.console_tail if line.startswith("taken "))
+            told = [line for line in board.console_tail if line.startswith("taken ")]
+            heard = int(told[-2].split()[1])  # the cut may fall into the last line
             taken = board.taken()["climate"] - before
-            assert heard <= taken <= heard + 1  # one may have been taken that it had no time to tell of
+            assert heard < taken <= heard + 2  # one may have been taken that it had no time to tell of
             before += taken
             board.console_tail.clear()
         log = [json.loads(line)["taken"] for line in board.truth_log.read_text().splitlines()]
