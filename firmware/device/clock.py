@@ -4,7 +4,7 @@ The arithmetic of that counter (`ticks_add`, `ticks_diff`) is the port's own; al
 """
 
 from micropython import const
-from time import ticks_add, ticks_diff  # ticks_add: for those who import it from here
+from time import ticks_add, ticks_diff  # noqa: F401  # ticks_add: for those who import it from here
 
 _CARRY = const(0x10000000)  # 3.1 days: below half the counter's period, and a small int on every port
 

@@ -61,8 +61,8 @@ class Chip:
 
 
 class I2CChip(Chip):
-    """An I2C chip with numbered registers of a byte, as most are: a write begins with the number of a register, and a read
-    goes on from where the last one ended."""
+    """An I2C chip with numbered registers of a byte, as most are: a write begins with the number of a register, and a
+    read goes on from where the last one ended."""
 
     def __init__(self, config, seed):
         super().__init__(config, seed)
