@@ -17,6 +17,10 @@ def main():
 
     try:
         node = Node(settings, profile)
+    except (ValueError, KeyError, TypeError, MemoryError) as error:
+        print("mpy-gateway: /profile.json does not fit this board:", error)
+        return
+    try:
         try:
             node.run()
         except KeyboardInterrupt:  # Ctrl-C; a second one ends at once

@@ -109,6 +109,12 @@ class Link:
             self._net.close()
             self._go(IDLE)
 
+    def again(self):
+        """Begins anew at once: Ctrl-C has torn the last `poll`, and nothing of the connection can be relied on."""
+        self._net.close()
+        if self.state != IDLE:
+            self.state = WIFI
+
     def sending(self):
         """Whether the socket's readiness to send is what we wait for (else: to receive)."""
         if self.state == UPGRADING:

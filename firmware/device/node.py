@@ -16,7 +16,7 @@ from device.outbox import Boot, Outbox
 from device.sampler import Sampler, Sensor
 
 _FLUSH_MS = const(3000)  # at a clean end: to send what is held and have it acknowledged
-_CLOSE_MS = const(2500)
+_CLOSE_MS = const(900)  # ... and for the closing handshake
 
 
 class Node:
@@ -44,47 +44,54 @@ class Node:
         )
         self._clock = clock
         self._watchdog = None
+        self._in_link = False  # whether Ctrl-C, if it comes now, tears the link's work
         self._outbox.put_event(clock.uptime_ms(), wire.event_body("boot", data={"reset_cause": port.reset_cause()}))
         self._log("info", "%s, boot %d (%s)" % (settings["device"], boot.number, boot.id))
 
     def run(self):
-        """Until a `restart` command or Ctrl-C (KeyboardInterrupt)."""
+        """Until a `restart` command, which ends in a restart, or Ctrl-C (KeyboardInterrupt): then call `finish`."""
         port.tidy()
         self._log("info", "%d bytes of memory are free" % gc.mem_free())
         self._watchdog = port.watchdog()
         self._link.start()
         while True:
             now = self._clock.ticks()
-            wait_ms = min(self._sampler.poll(now), self._link.poll(now), self._commands.poll(now))
+            wait_ms = min(self._sampler.poll(now), self._commands.poll(now))
+            wait_ms = min(self._poll_link(now), wait_ms)
             if self._commands.restart_due(now):
-                break
+                self.finish()
+                port.restart()
             self._wait(wait_ms)
-        self._finish_link(ticks_add(self._clock.ticks(), _CLOSE_MS))
-        port.restart()
 
     def finish(self):
         """The clean end: no more samples; what is held is sent and acknowledged (3 s at most); then goodbye."""
         self._led(False)
+        if self._in_link:
+            self._link.again()
         now = self._clock.ticks()
         self._sampler.flush(now)
-        until = ticks_add(now, _FLUSH_MS)
-        while self._outbox.backlog() or self._commands.pending():
-            now = self._clock.ticks()
-            if ticks_diff(now, until) >= 0 or self._link.state == IDLE:
-                break
-            self._wait(min(self._link.poll(now), ticks_diff(until, now)))
-        self._finish_link(ticks_add(self._clock.ticks(), _CLOSE_MS))
+        self._turn_link(_FLUSH_MS, lambda: self._outbox.backlog() or self._commands.pending())
+        self._link.stop()
+        self._turn_link(_CLOSE_MS, lambda: self._link.state != IDLE)
+        self._net.close()
         self._log("info", "ended; %d records not acknowledged" % self._outbox.backlog())
         port.relax_watchdog()
 
-    def _finish_link(self, until):
-        self._link.stop()
-        while self._link.state != IDLE:
+    def _turn_link(self, ms, going):
+        """Runs the connection alone while `going()`, for `ms` at most."""
+        until = ticks_add(self._clock.ticks(), ms)
+        while going():
             now = self._clock.ticks()
-            if ticks_diff(now, until) >= 0:
+            left_ms = ticks_diff(until, now)
+            if left_ms <= 0:
                 break
-            self._wait(min(self._link.poll(now), ticks_diff(until, now)))
-        self._net.close()
+            self._wait(min(self._poll_link(now), left_ms))
+
+    def _poll_link(self, now):
+        self._in_link = True
+        wait_ms = self._link.poll(now)
+        self._in_link = False
+        return wait_ms
 
     def _wait(self, ms):
         if self._watchdog:

@@ -45,8 +45,7 @@ class Sensor:
 
     def read(self, now):
         """Fills `values`. Raises whatever the driver raises; `values` are all NULL then."""
-        for i in range(len(self.values)):
-            self.values[i] = NULL
+        self.forget()
         if self._driver is None:
             self._open(now)
         driver = self._driver
@@ -71,6 +70,11 @@ class Sensor:
             more = wanted["decimals"] - quantities[self._pick[i]][1]
             self._times[i] = 10 ** max(0, more)
             self._over[i] = 10 ** max(0, -more)
+
+    def forget(self):
+        """Nothing was measured."""
+        for i in range(len(self.values)):
+            self.values[i] = NULL
 
     def fail(self, now):
         """Reading has failed: it is tried again later, with growing delay."""
@@ -99,6 +103,7 @@ class Sampler:
         """Per sensor, what it measured last."""
         self._outbox = outbox
         self._clock = clock
+        self._kept = True
 
     def poll(self, now):
         """Takes what is due. Returns ms until the next is. Allocates nothing unless something goes wrong."""
@@ -132,6 +137,17 @@ class Sampler:
 
     def _take(self, number, sensor, now):
         t_ms = self._clock.uptime_ms()
+        self._kept = False
+        try:
+            self._read(sensor, t_ms, now)
+            self._put(number, sensor, t_ms)
+        except KeyboardInterrupt:  # Ctrl-C, at any place: a measurement that was begun leaves its trace
+            if not self._kept:
+                sensor.forget()
+                self._put(number, sensor, t_ms)
+            raise
+
+    def _read(self, sensor, t_ms, now):
         try:
             sensor.read(now)
             if sensor.failed:
@@ -139,18 +155,15 @@ class Sampler:
                 self._event(sensor, t_ms, "sensor.ok", None)
         except NotYet:
             pass
-        except KeyboardInterrupt:  # Ctrl-C in the middle: what was begun leaves its trace
-            self._put(number, sensor, t_ms)
-            raise
         except Exception as error:  # the edge of a driver, which may be anyone's: it must not stop the others
             if not sensor.failed:
                 self._event(sensor, t_ms, "sensor.failed", _reason(error))
             sensor.fail(now)
-        self._put(number, sensor, t_ms)
 
     def _put(self, number, sensor, t_ms):
         sensor.newest_ms = t_ms
         self._outbox.put_sample(number, t_ms, sensor.values, len(sensor.values))
+        self._kept = True  # Ctrl-C strikes at jumps only, and there is none in between
 
     def _event(self, sensor, t_ms, code, data):
         self._outbox.put_event(t_ms, wire.event_body(code, sensor.name, data))

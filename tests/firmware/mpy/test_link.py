@@ -587,6 +587,18 @@ def test_stop_closes_in_order_and_in_any_state():
         check.equal(bench.link.state, IDLE)
 
 
+def test_after_a_poll_torn_by_ctrl_c_it_connects_anew_and_sends_again():
+    bench = Bench()
+    bench.samples(3)
+    bench.online()
+    bench.box.sent = 3
+    bench.link._ws.tx_end += 7  # half a frame
+    bench.link.again()
+    check.true(not bench.net.open)
+    bench.online()
+    check.equal((bench.box.base, bench.box.sent), (0, 3))
+
+
 def test_stop_does_not_wait_for_a_gateway_that_is_gone():
     bench = Bench()
     bench.online()

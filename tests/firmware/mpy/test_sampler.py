@@ -188,6 +188,19 @@ def test_ctrl_c_in_the_middle_of_a_reading_leaves_its_sample():
     check.equal(bench.new(), [(0, [NULL, NULL])])
 
 
+def test_ctrl_c_while_a_sample_is_put_leaves_it_once():
+    bench = Bench(config())
+    put = bench.outbox.put_sample
+
+    def torn_before(*arguments):
+        bench.outbox.put_sample = put
+        raise KeyboardInterrupt
+
+    bench.outbox.put_sample = torn_before
+    check.raises(KeyboardInterrupt, bench.poll)
+    check.equal(bench.new(), [(0, [NULL, NULL])])
+
+
 def test_values_are_picked_by_name_and_brought_to_the_decimals_of_the_profile():
     bench = Bench(config(quantities=(("c", 1), ("a", 4), ("b", 0))))
     driver = bench.drivers[0]
