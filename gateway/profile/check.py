@@ -16,6 +16,8 @@ from gateway.toml_lines import KeyPath
 _SAMPLE_BYTES = 10
 """What a sample takes in the firmware's ring (firmware/device/outbox.py) besides its values: kind, sensor and time."""
 _VALUE_BYTES = 4
+_TAKEN_NAMES = frozenset({"at", "boot", "boot_id", "seq", "provisional"})
+"""Keys of a `state` message beside its quantities (mqtt/TOPICS.md)."""
 _RING_SHARE = 4
 """The ring may take one part in four of the heap: the rest is code, buffers and what is not yet collected."""
 
@@ -48,6 +50,8 @@ def _quantities_differ(parts: Parts, problems: Problems) -> None:
     owner: dict[str, str] = {}
     for path, quantity in parts.quantities():
         sensor = str(path[1])
+        if quantity.name in _TAKEN_NAMES:
+            problems.add(path, "stands for something else on MQTT: call the quantity otherwise")
         if quantity.name in owner:
             problems.add(
                 path,

@@ -24,6 +24,8 @@ from gateway.store.port import Entry
 SEEN_EVERY_MS = 600_000
 """`seen` is written this often at most per device: every write wears the SD card."""
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_TAKEN_NAMES = frozenset({"bridge"})
+"""Topics of the gateway itself stand where those of a device do."""
 
 
 class DeviceInfo(msgspec.Struct, frozen=True):
@@ -82,6 +84,8 @@ class Devices:
             raise ConfigError(
                 f'"{device[:40]}" is no device name: use 1 to 32 of a-z, 0-9, "_" and "-", a letter or digit first'
             )
+        if device in _TAKEN_NAMES:
+            raise ConfigError(f'"{device}" names the gateway itself on MQTT; choose another name')
         token = secrets.token_urlsafe(32)
         record = _Record(profile.node.name, await self.keep_profile(profile), _hash(token), self._wall_ms())
         # The token first: alone it opens nothing, and a crash in between leaves no device without one.

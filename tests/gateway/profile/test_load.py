@@ -108,6 +108,7 @@ def test_all_problems_come_together_in_the_order_of_the_file(tmp_path):
         (("range = [0, 1e9]", "range = [0, 2e9]"), "uptime.range: 2000000000 in steps of 1 does not fit the 30 bits"),
         (temperature(span="[-11e6, 0]"), "does not fit the 30 bits a board counts with: stay below 10737418.24"),
         (("\nhumidity =", "\nrssi ="), "sensors.vitals.quantities.rssi: sensor climate measures a rssi already"),
+        (("\nhumidity =", "\nseq ="), "sensors.climate.quantities.seq: stands for something else on MQTT"),
         (("labels = { 0 =", "labels = { 16 ="), "labels: 16 is outside the range 0 to 15"),
         (("labels = { 0 =", "labels = { zero ="), "labels.zero: must be a whole number"),
         (

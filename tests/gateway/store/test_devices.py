@@ -72,6 +72,15 @@ def test_a_name_that_could_not_be_a_topic_is_refused(tmp_path: Path, profile: Pr
     with_devices(tmp_path, work)
 
 
+def test_the_gateways_own_topic_is_no_name_for_a_device(tmp_path: Path, profile: Profile) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        with pytest.raises(ConfigError, match="names the gateway itself"):
+            await devices.add("bridge", profile)
+        assert await registry.list("") == []
+
+    with_devices(tmp_path, work)
+
+
 def test_a_name_is_given_once(tmp_path: Path, profile: Profile) -> None:
     async def work(devices: Devices, registry: Registry) -> None:
         token = await devices.add("greenhouse", profile)
