@@ -28,10 +28,8 @@ def test_the_embedded_broker_is_as_large_after_a_million_messages_as_after_the_f
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_twenty_boards_lose_nothing(tmp_path: Path, seed: int) -> None:
     report = tmp_path / "report.json"
-    ended = mpy_gateway(
-        "demo", "--for", "40", "--devices", "20", "--seed", str(seed), "--report", str(report), *set_options(*FREE_PORTS),
-        timeout_s=120,
-    )  # fmt: skip
+    words = ["demo", "--for", "40", "--devices", "20", "--seed", str(seed), "--report", str(report)]
+    ended = mpy_gateway(*words, *set_options(*FREE_PORTS), timeout_s=120)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     devices = json.loads(report.read_text())["devices"]
     assert len(devices) == 20
