@@ -19,7 +19,6 @@ from gateway.errors import GatewayError
 
 app = typer.Typer(
     name="mpy-gateway",
-    help="From a MicroPython board's sensor to MQTT and a browser, nothing lost in silence.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -37,7 +36,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one configuration key; may be repeated."),
 ]
-LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.")]
+LogLevel = Annotated[str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")]
 
 

@@ -8,7 +8,7 @@ import typer
 
 from gateway.cli import ConfigFile, Settings, StateDir, app
 
-group = typer.Typer(help="The configuration: check it, show what is in force, print its schema.", no_args_is_help=True)
+group = typer.Typer(help="Check, show or explain the configuration.", no_args_is_help=True)
 app.add_typer(group, name="config")
 
 

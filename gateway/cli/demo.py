@@ -30,21 +30,26 @@ def demo(
     seconds: Annotated[
         float | None, typer.Option("--for", metavar="SECONDS", help="Stop by itself after this time.")
     ] = None,
-    count: Annotated[int, typer.Option("--devices", min=1, max=200, help="How many emulated boards.")] = 1,
+    count: Annotated[int, typer.Option("--devices", metavar="N", min=1, max=200, help="How many emulated boards.")] = 1,
     report: Annotated[
         Path | None,
         typer.Option("--report", metavar="FILE", help="Write what was taken, committed, published and seen, as JSON."),
     ] = None,
     node: Annotated[
-        str, typer.Option("--node", help="Which node: a name from hardware/, or a folder with a profile.toml.")
+        str,
+        typer.Option(
+            "--node", metavar="NODE", help="Which node: a name from hardware/, or a folder with a profile.toml."
+        ),
     ] = "climate-node",
-    seed: Annotated[int, typer.Option("--seed", help="The emulated boards' signals and identities.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The emulated boards' signals and identities.")] = 1,
     state: StateDir = None,
     settings: Settings = None,
     log_level: LogLevel = "warning",
     log_json: LogJson = False,
 ) -> None:
-    """Everything at once: a broker, the gateway and emulated boards. Needs no hardware and leaves nothing behind.
+    """Broker, gateway and emulated boards at once.
+
+    Needs no hardware and leaves nothing behind.
 
     Example: mpy-gateway demo --devices 3 --for 20 --report demo.json
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.store.devices import Devices
 
-group = typer.Typer(help="Who may connect: add a device, list them.", no_args_is_help=True)
+group = typer.Typer(help="Add or list the devices that may connect.", no_args_is_help=True)
 app.add_typer(group, name="devices")
 
 
@@ -36,7 +36,10 @@ async def registry(config: Config) -> AsyncIterator[Devices]:
 def add(
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="Its id: a-z, 0-9, - and _, at most 32.")],
     node: Annotated[
-        str, typer.Option("--node", help="What it is: a name from hardware/, or a folder with a profile.toml.")
+        str,
+        typer.Option(
+            "--node", metavar="NODE", help="What it is: a name from hardware/, or a folder with a profile.toml."
+        ),
     ],
     config: ConfigFile = None,
     state: StateDir = None,

@@ -17,16 +17,23 @@ if TYPE_CHECKING:
 @app.command("emulate")
 def emulate(
     node: Annotated[
-        str, typer.Option("--node", help="Which node: a name from hardware/, or a folder with a profile.toml.")
+        str,
+        typer.Option(
+            "--node", metavar="NODE", help="Which node: a name from hardware/, or a folder with a profile.toml."
+        ),
     ] = "climate-node",
-    count: Annotated[int, typer.Option("--devices", min=1, max=200, help="How many boards.")] = 1,
-    name: Annotated[str | None, typer.Option("--name", help="The device's id (with one board only).")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="The boards' signals and identities.")] = 1,
+    count: Annotated[int, typer.Option("--devices", metavar="N", min=1, max=200, help="How many boards.")] = 1,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="DEVICE", help="The device's id (with one board only).")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The boards' signals and identities.")] = 1,
     config: ConfigFile = None,
     state: StateDir = None,
     settings: Settings = None,
 ) -> None:
-    """Emulated boards (the real MicroPython running the very files that are flashed) for a gateway that runs here.
+    """Run emulated boards for a gateway that runs here.
+
+    The real MicroPython runs the very files that are flashed.
 
     Example: mpy-gateway emulate --node climate-node --devices 3
     """

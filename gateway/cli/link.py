@@ -9,7 +9,9 @@ from gateway.cli import ConfigFile, StateDir, app
 
 @app.command("link")
 def link(config: ConfigFile = None, state: StateDir = None) -> None:
-    """Print a new link that opens the page once, for another browser or after the first was used.
+    """Print a new one-time link to the page.
+
+    For another browser, or after the first link was used.
 
     Example: mpy-gateway link
     """

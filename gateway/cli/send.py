@@ -20,7 +20,9 @@ def send(
     config: ConfigFile = None,
     state: StateDir = None,
 ) -> None:
-    """Send a command to a device and wait for its result. Exit 0 when it was done, 1 when not.
+    """Send a command to a device, wait for its result.
+
+    Exit 0 when it was done, 1 when not.
 
     Example: mpy-gateway send climate-1 identify seconds=3
     """

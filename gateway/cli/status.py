@@ -17,7 +17,9 @@ def status(
     config: ConfigFile = None,
     state: StateDir = None,
 ) -> None:
-    """Live connections: device, address, since, frames, rate, last seen; then store and brokers.
+    """Show who is connected.
+
+    Device, address, since when, frames, rate, last seen, errors.
 
     Example: mpy-gateway status --json
     """

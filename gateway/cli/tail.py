@@ -23,7 +23,9 @@ def tail(
     config: ConfigFile = None,
     state: StateDir = None,
 ) -> None:
-    """Live samples in the terminal, one a line, until Ctrl-C. Reconnects by itself.
+    """Print live samples until Ctrl-C.
+
+    One a line, as they are committed. Reconnects by itself.
 
     Example: mpy-gateway tail climate-1
     """
