@@ -74,7 +74,7 @@ def lines(message: dict[str, Any]) -> list[str]:
     for index, (seq, at_ms) in enumerate(zip(message["seq"], message["at_ms"], strict=True)):
         at = datetime.fromtimestamp(at_ms / 1000).strftime("%H:%M:%S.%f")[:-3]
         values = " ".join(
-            f"{name}={column[index]:g}" for name, column in message["values"].items() if column[index] is not None
+            f"{name}={column[index]:.12g}" for name, column in message["values"].items() if column[index] is not None
         )
         result.append(f"{at} {message['device']} #{seq} {values}")
     return result

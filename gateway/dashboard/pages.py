@@ -72,7 +72,8 @@ def routes(page: Page, sessions: Sessions, links: Links, *, cookie: str, secure:
         return Response(found.zipped, headers=headers, media_type=found.media_type)
 
     async def login(request: Request) -> Response:
-        if "prefetch" in request.headers.get("sec-purpose", ""):
+        # A link checker, or a browser that looks ahead: the link is for a person who follows it.
+        if request.method == "HEAD" or "prefetch" in request.headers.get("sec-purpose", ""):
             return Response(status_code=503)  # a browser's guess must not use the link up
         if not links.redeem(request.query_params.get("link", "")):
             return _door(401, "This link was used already", USED_LINK)

@@ -17,6 +17,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +34,8 @@ READY_WITHIN_S = 15
 STOP_WITHIN_S = 2
 _RESTART_S = (0.2, 1, 5, 15)
 """Waits before it is started again, the last for all further times."""
+_STEADY_S = 600
+"""A child that served so long has not failed again and again: the waits begin anew."""
 
 CONFIG = """\
 # Written by mpy-gateway at every start: changes are lost.
@@ -133,13 +136,26 @@ class EmbeddedBroker:
             self._doors.pop().close()
 
     async def _first_child(self) -> _Child:
-        for _ in range(3):  # rumqttd's own port may be somebody else's before it has it
-            child = await self._launch()
+        for attempt in range(3):  # rumqttd's own port may be somebody else's before it has it
+            try:
+                return await self._started()
+            except _NotServing as error:
+                if attempt == 2:
+                    raise ConfigError(f"{error}; [mqtt.<name>] url names another broker") from error
+        raise AssertionError("not reached")
+
+    async def _started(self) -> _Child:
+        """A child that serves. Raises _NotServing or ConfigError, and leaves nothing behind then."""
+        child = await self._launch()
+        try:
             if await child.ready():
                 return child
+        except asyncio.CancelledError:
             await child.end()
+            raise
+        await child.end()
         said = child.last_words or f"nothing was heard of it for {READY_WITHIN_S} s"
-        raise ConfigError(f"the embedded broker did not start: {said}; [mqtt.<name>] url names another broker")
+        raise _NotServing(f"the embedded broker did not start: {said}")
 
     async def _launch(self) -> _Child:
         port = _free_port()
@@ -153,24 +169,30 @@ class EmbeddedBroker:
         """Start it again when it ends, or when a part of it has panicked: what is left then serves only some clients.
 
         The doors stay open meanwhile: who connects waits in their queue."""
-        while self._child:
-            await self._child.ended_or_panicked()
-            said, self._child = self._child, None
-            await said.end()
-            await self._again(said)
+        tries = 0
+        while child := self._child:
+            since = time.monotonic()
+            await child.ended_or_panicked()
+            self._child = None
+            await child.end()
+            if time.monotonic() - since > _STEADY_S:
+                tries = 0
+            said = f"embedded broker ended ({child.last_words or 'no reason'})"
+            while self._child is None:
+                wait_s = _RESTART_S[min(tries, len(_RESTART_S) - 1)]
+                tries += 1
+                self.restarts += 1
+                log.error("%s; it starts again in %g s", said, wait_s)
+                await asyncio.sleep(wait_s)
+                try:
+                    self._child = await self._started()
+                except (_NotServing, ConfigError, OSError) as error:  # a full disk, say: it may have room again later
+                    said = str(error)
+            log.info("embedded broker is back on %s", self.url)
 
-    async def _again(self, child: _Child) -> None:
-        while self._child is None:
-            wait_s = _RESTART_S[min(self.restarts, len(_RESTART_S) - 1)]
-            self.restarts += 1
-            log.error("embedded broker ended (%s); it starts again in %g s", child.last_words or "no reason", wait_s)
-            await asyncio.sleep(wait_s)
-            child = await self._launch()
-            if await child.ready():
-                self._child = child
-                log.info("embedded broker is back on %s", self.url)
-            else:
-                await child.end()
+
+class _NotServing(Exception):
+    """A child was started and did not come to serve."""
 
 
 class _Child:

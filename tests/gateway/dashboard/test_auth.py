@@ -143,6 +143,7 @@ def test_a_link_that_stood_on_another_site_goes_on_from_a_page_of_ours(tmp_path:
         async with open_door(tmp_path) as door:
             path = door.server.one_time_link().removeprefix(door.server.url)
             assert (await door.ask(path, headers={"Sec-Purpose": "prefetch"})).status == 503
+            assert (await door.ask(path, method="HEAD")).status == 503
             answer = await door.ask(path, headers={"Sec-Fetch-Site": "cross-site"})
             assert answer.status == 200
             assert b'http-equiv="refresh"' in answer.body

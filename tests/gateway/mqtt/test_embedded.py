@@ -262,6 +262,22 @@ def test_a_child_that_dies_is_started_again_on_the_same_ports(tmp_path: Path) ->
     run(scenario())
 
 
+def test_a_start_that_fails_is_tried_again(tmp_path: Path) -> None:
+    """A full or vanished disk, say: it may be back later."""
+
+    async def flow() -> None:
+        async with embedded(tmp_path / "state") as broker:
+            (tmp_path / "state").rename(tmp_path / "away")
+            assert broker.pid
+            os.kill(broker.pid, signal.SIGKILL)
+            await until(lambda: broker.restarts >= 2, what="a restart that failed")
+            (tmp_path / "away").rename(tmp_path / "state")
+            await until(lambda: broker.pid, what="a child that runs again")
+
+    (tmp_path / "state").mkdir()
+    run(flow())
+
+
 def test_the_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import asyncio, sys
