@@ -14,7 +14,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import Any
 
-from gateway import __version__
+from gateway import __version__, notices
 from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
 from gateway.config import Config, MqttConfig, write_private
@@ -69,6 +69,9 @@ class Gateway:
         self.history = History(self.store)
         self.presence = Presence()
         self.dispatcher = Dispatcher(self.store, clock)
+
+        noticing = notices.start(self.store, clock)
+        self._parts.callback(noticing.cancel)
 
         brokers = await self._brokers()
         self.mqtt_bases = {name: mqtt.base for name, mqtt in brokers.items()}

@@ -7,6 +7,7 @@ with a traceback.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -70,12 +71,13 @@ def run(arguments: list[str]) -> int:
     except GatewayError as error:
         return fail(str(error), 1)
     except TyperException as error:
-        if not arguments:
-            return 2  # the help was shown
-        return fail(
-            f"{error.format_message().rstrip('.')}. See: mpy-gateway {_command_of(arguments)}--help", error.exit_code
-        )
-    except (KeyboardInterrupt, Abort):
+        sentence = error.format_message()
+        if sentence.startswith("Usage: "):  # a group without a command: its help
+            print(sentence, file=sys.stderr)
+            return error.exit_code
+        ending = "" if sentence.endswith("?") else "."
+        return fail(f"{sentence.rstrip('.')}{ending} See: mpy-gateway {_command_of(arguments)}--help", error.exit_code)
+    except (KeyboardInterrupt, Abort, asyncio.CancelledError):
         return 130
     except BrokenPipeError:  # `mpy-gateway tail | head`
         sys.stderr.close()

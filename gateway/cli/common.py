@@ -48,14 +48,20 @@ def run_loop(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def stop_on_signal() -> asyncio.Event:
-    """An event that SIGTERM or Ctrl-C sets. A second one of either ends the process at once."""
+    """An event that SIGTERM or Ctrl-C sets. A second one hurries the end, a third does without one."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    caller = asyncio.current_task()
+    signals = 0
 
     def on_signal(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
+        nonlocal signals
+        signals += 1
         stop.set()
+        if signals == 2 and caller is not None:
+            caller.cancel()
+        elif signals > 2:
+            os._exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)

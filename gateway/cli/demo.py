@@ -58,6 +58,8 @@ def demo(
 
     if seconds is not None and seconds <= 0:
         raise typer.BadParameter("must be more than 0", param_hint="--for")
+    if report:
+        _check_writable(report)
     find_interpreter()  # raises one line that says how to get one, before anything is started
     started = time.time()
     with nullcontext(state) if state else tempfile.TemporaryDirectory(prefix="mpy-gateway-demo-") as directory:
@@ -138,6 +140,14 @@ async def _figures(gateway: Gateway, device: str, taken: int, observed: dict[str
         "quarantined": counts.quarantined,
         "lost": max(0, taken - published),
     }
+
+
+def _check_writable(report: Path) -> None:
+    """Better now than after the run. Raises ConfigError."""
+    try:
+        report.open("a").close()
+    except OSError as error:
+        raise ConfigError(f"--report {report}: cannot be written: {error.strerror}") from None
 
 
 def _print_figures(figures: dict[str, Any]) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli import ConfigFile, StateDir, app
+from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
     from gateway.config import Config
+    from gateway.profile import Profile
     from gateway.store.devices import Devices
 
-group = typer.Typer(help="Add or list the devices that may connect.", no_args_is_help=True)
+group = typer.Typer(help="Say which devices may connect.", no_args_is_help=True)
 app.add_typer(group, name="devices")
 
 
@@ -41,10 +46,16 @@ def add(
             "--node", metavar="NODE", help="What it is: a name from hardware/, or a folder with a profile.toml."
         ),
     ],
+    files: Annotated[
+        Path | None, typer.Option("--files", metavar="DIR", help="Write all files of the board here, to be copied.")
+    ] = None,
     config: ConfigFile = None,
     state: StateDir = None,
 ) -> None:
-    """Make an identity for a device and print its token, once: the gateway keeps only a hash.
+    """Make an identity and print its token, once.
+
+    The gateway keeps only a hash of the token. With --files, everything that goes onto the board is written to a
+    new directory, ready for `mpremote cp -r DIR/. :`, except Wi-Fi and the gateway's address in settings.json.
 
     Example: mpy-gateway devices add greenhouse --node climate-node
     """
@@ -52,13 +63,85 @@ def add(
     from gateway.profile import find_node, load_profile
 
     async def work() -> str:
-        profile = load_profile(find_node(node))
+        if files:
+            files.mkdir(parents=True)  # before the identity: an error must not leave one behind
         async with registry(effective) as devices:
             return await devices.add(device, profile)
 
     effective = read_config(config, state, None)
-    token = run_loop(work())
+    path = find_node(node)
+    profile = load_profile(path)
+    try:
+        token = run_loop(work())
+    except FileExistsError:
+        raise ConfigError(f"--files {files}: exists already; name a new directory") from None
     typer.echo(f"device  {device}\ntoken   {token}\n        (shown once: the gateway keeps only its hash)")
+    if files:
+        write_board_files(files, profile, path.parent, device, token, effective)
+        typer.echo(f"files   {files}: set Wi-Fi and the gateway's address in settings.json, then copy them:")
+        typer.echo(f"        mpremote cp -r {files}/. : + reset")
+
+
+def write_board_files(
+    directory: Path, profile: Profile, node_dir: Path, device: str, token: str, config: Config
+) -> None:
+    """What goes onto the board, as it lies there. `settings.json` holds the token: only its owner may read it."""
+    from gateway.config import write_private
+    from gateway.profile.firmware import firmware_files, firmware_profile
+
+    for name, source in firmware_files(profile, node_dir).items():
+        target = directory / name.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    (directory / "profile.json").write_text(json.dumps(firmware_profile(profile)))
+    settings = {
+        "device": device,
+        "token": token,
+        "gateway": {"host": config.devices.host, "port": config.devices.port, "tls": False},
+        "wifi": [{"ssid": "your network", "password": "its password"}],
+    }
+    write_private(directory / "settings.json", json.dumps(settings, indent=2) + "\n")
+
+
+@group.command("replace")
+def replace(
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="The device whose board was exchanged.")],
+    config: ConfigFile = None,
+    state: StateDir = None,
+) -> None:
+    """Let another board take over a device.
+
+    The next board that connects with the device's token is accepted, whatever its hardware.
+
+    Example: mpy-gateway devices replace greenhouse
+    """
+    _change(config, state, lambda devices: devices.replace(device))
+    typer.echo(f"{device}: the next board with its token takes its place")
+
+
+@group.command("remove")
+def remove(
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="The device.")],
+    config: ConfigFile = None,
+    state: StateDir = None,
+) -> None:
+    """Take a device's token away. Its samples stay.
+
+    Example: mpy-gateway devices remove greenhouse
+    """
+    _change(config, state, lambda devices: devices.remove(device))
+    typer.echo(f"{device} may not connect any more")
+
+
+def _change(config: Path | None, state: Path | None, change: Callable[[Devices], Awaitable[None]]) -> None:
+    from gateway.cli.common import read_config, run_loop
+
+    async def work() -> None:
+        async with registry(effective) as devices:
+            await change(devices)
+
+    effective = read_config(config, state, None)
+    run_loop(work())
 
 
 @group.command("list")
@@ -67,20 +150,25 @@ def list_devices(config: ConfigFile = None, state: StateDir = None) -> None:
 
     Example: mpy-gateway devices list
     """
-    from gateway.cli.common import read_config, run_loop
+    from gateway.cli.common import RunningGateway, read_config, run_loop
     from gateway.cli.status import span
 
     async def work() -> list[str]:
         async with registry(effective) as devices:
             return [
-                f"{info.id:<32} {info.node:<20} "
-                + (f"seen {span(now_ms - info.last_seen_ms)} ago" if info.last_seen_ms else "never seen")
-                for info in await devices.list()
+                f"{info.id:<32} {info.node:<20} {seen(info.id, info.last_seen_ms)}" for info in await devices.list()
             ]
 
-    import time
+    def seen(device: str, at_ms: int | None) -> str:
+        if device in online:
+            return "online"
+        return f"seen {span(now_ms - at_ms)} ago" if at_ms else "never seen"
 
     now_ms = time.time() * 1000
     effective = read_config(config, state, None)
+    online = set()
+    with suppress(ConfigError):  # no gateway runs: nobody is online
+        answer = RunningGateway(effective.state).call("GET", "/api/status")
+        online = {row["device"] for row in answer["connections"]}
     for line in run_loop(work()) or ["no device yet. Add one: mpy-gateway devices add NAME --node climate-node"]:
         typer.echo(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -30,7 +31,7 @@ def send(
 
     body = {"name": command, "args": dict(_argument(word) for word in arguments or [])}
     gateway = RunningGateway(read_config(config, state, None).state)
-    result = gateway.call("POST", f"/api/devices/{device}/commands", body, timeout_s=60)
+    result = gateway.call("POST", f"/api/devices/{quote(device, safe='')}/commands", body, timeout_s=60)
     if result["status"] == "done":
         details = " ".join(f"{key}={value}" for key, value in (result.get("data") or {}).items())
         typer.echo(f"{device} {command}: done{' ' + details if details else ''}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import typer
@@ -45,6 +46,14 @@ async def _serve(config: Config) -> None:
         await gateway.stop()
 
 
+def _state_option(gateway: Gateway) -> str:
+    """What the other commands need to find this gateway."""
+    from gateway.config import state_dir
+
+    state = gateway.config.state
+    return "" if state == state_dir(None, os.environ) else f" --state {state}"
+
+
 def banner(gateway: Gateway) -> str:
     """Where everything is, for a person at a terminal."""
     embedded = " (embedded)" if gateway.broker else ""
@@ -52,7 +61,7 @@ def banner(gateway: Gateway) -> str:
     return (
         f"mpy-gateway {__version__}, {gateway.id}\n"
         f"  page     {gateway.people.one_time_link()}\n"
-        f"           (opens once; another link: mpy-gateway link)\n"
+        f"           (opens once; another link: mpy-gateway link{_state_option(gateway)})\n"
         f"  devices  {gateway.devices_url}\n"
         f"{brokers}\n"
         f"  state    {gateway.config.state}"

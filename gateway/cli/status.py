@@ -19,7 +19,7 @@ def status(
 ) -> None:
     """Show who is connected.
 
-    Device, address, since when, frames, rate, last seen, errors.
+    Device, address, since when, frames, rate, last seen, errors; then store and brokers.
 
     Example: mpy-gateway status --json
     """
@@ -58,6 +58,10 @@ def show(answer: dict[str, Any]) -> None:
         console.print(table)
     else:
         console.print("no device is connected")
+    store = answer["store"]
+    console.print(f"\nstore  {store['samples']:,} samples since the start {store['trouble']}".rstrip())
+    for name, broker in answer["brokers"].items():
+        console.print(f"mqtt   {name}: {broker['state']} ({broker['url']}), {broker['published']:,} messages published")
 
 
 def span(milliseconds: float) -> str:

@@ -7,6 +7,7 @@ import json
 import random
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -40,6 +41,8 @@ async def _follow(gateway: Any, device: str | None, as_json: bool) -> None:
     from websockets.exceptions import WebSocketException
 
     running: RunningGateway = gateway()  # not running at the start is an error; later it is an outage
+    if device:
+        running.call("GET", f"/api/devices/{quote(device, safe='')}")  # raises where there is no such device
     while True:
         try:
             headers = {"Authorization": f"Bearer {running.token}"}
@@ -63,18 +66,42 @@ def _show(message: dict[str, Any], device: str | None, as_json: bool) -> None:
         return
     if as_json:
         typer.echo(json.dumps(message))
-    elif message["type"] == "samples":
+    else:
         for line in lines(message):
             typer.echo(line)
 
 
 def lines(message: dict[str, Any]) -> list[str]:
-    """One line per sample: local time, device, seq, values."""
+    """One line per sample, event, gap and refusal: local time, device, seq, what it was. Other messages have none."""
+    kind = message["type"]
+    if kind == "samples":
+        return _samples(message)
+    if kind == "gap":
+        count = f"at most {message['at_most']}" if message["count"] is None else message["count"]
+        return [f"{'':12} {message['device']} #{message['from']} gap: {count} samples lost ({message['why']})"]
+    if kind == "quarantine":
+        return [
+            f"{_clock(row['at_ms'])} {message['device']} #{row['seq']} refused: {row['reason']} ({row['code']})"
+            for row in message["rows"]
+        ]
+    if kind == "event":
+        return [
+            f"{_clock(row['at_ms'])} {message['device']} #{row['seq']} event: {row['code']} {row['sensor'] or ''} "
+            + " ".join(f"{key}={value}" for key, value in row["data"].items())
+            for row in message["rows"]
+        ]
+    return []
+
+
+def _clock(at_ms: int | None) -> str:
+    return "" if at_ms is None else datetime.fromtimestamp(at_ms / 1000).strftime("%H:%M:%S.%f")[:-3]
+
+
+def _samples(message: dict[str, Any]) -> list[str]:
     result = []
     for index, (seq, at_ms) in enumerate(zip(message["seq"], message["at_ms"], strict=True)):
-        at = datetime.fromtimestamp(at_ms / 1000).strftime("%H:%M:%S.%f")[:-3]
         values = " ".join(
             f"{name}={column[index]:.12g}" for name, column in message["values"].items() if column[index] is not None
         )
-        result.append(f"{at} {message['device']} #{seq} {values}")
+        result.append(f"{_clock(at_ms)} {message['device']} #{seq} {values or 'nothing measured'}")
     return result

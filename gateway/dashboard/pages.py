@@ -114,11 +114,13 @@ def _door(status: int, title: str, body: str, *, refresh: bool = False) -> Respo
 
 WAY_IN = """<p>Whoever runs this gateway can let you in. On its machine, run:</p>
 <pre><code>mpy-gateway link</code></pre>
-<p>and open the link it prints in this browser. It works once; after that this browser stays logged in.</p>"""
+<p>(with the <code>--state</code> it was started with, if any) and open the link it prints in this browser.
+It works once; after that this browser stays logged in.</p>"""
 
 USED_LINK = """<p>A link lets one browser in, once, and ends when the gateway stops. For a new one, run:</p>
 <pre><code>mpy-gateway link</code></pre>
-<p>If it was you who used it, in this browser: <a href="/">go to the page</a>.</p>"""
+<p>(with the <code>--state</code> it was started with, if any).
+If it was you who used it, in this browser: <a href="/">go to the page</a>.</p>"""
 
 NOT_BUILT = """<p>The gateway runs, but its page was not built: run <code>pip install -e .</code> in the checkout
 (it brings its own Node), then start the gateway again. Everything under <code>/api/</code> works without it.</p>"""

@@ -177,7 +177,7 @@ class EmbeddedBroker:
             await child.end()
             if time.monotonic() - since > _STEADY_S:
                 tries = 0
-            said = f"embedded broker ended ({child.last_words or 'no reason'})"
+            said = f"embedded broker ended ({child.last_words or child.ending})"
             while self._child is None:
                 wait_s = _RESTART_S[min(tries, len(_RESTART_S) - 1)]
                 tries += 1
@@ -226,6 +226,12 @@ class _Child:
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process.returncode is None else None
+
+    @property
+    def ending(self) -> str:
+        """How the process ended."""
+        code = self._process.returncode or 0
+        return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
     async def ready(self) -> bool:
         """Wait until it serves. False when it does not come to that."""

@@ -206,7 +206,7 @@ def made() -> dict[str, list[bytes]]:
         Sample(1_203, 81_200, {"temperature": 21.5, "humidity": 48.1}),
         Sample(1_204, 82_200, {"temperature": 21.62}),
     ]
-    refused = Refusal("temperature", "185.2", "value.range", "185.2 is outside -40..85 °C")
+    refused = Refusal("temperature", "185.2", "value.range", "temperature 185.2 is outside -40..85 °C")
     event = Event(1_206, 83_500, "sensor.failed", "climate", {"errno": 19})
     log = [
         batch(*samples),

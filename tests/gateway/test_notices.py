@@ -1,0 +1,42 @@
+"""What a person at the terminal is told of what boards tell."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from gateway.model import Batch, Event, Gap, Quality, Record, Refusal, Refused, Sample
+from gateway.notices import sentences
+
+
+def told(*records: Record) -> Sequence[tuple[int, str]]:
+    batch = Batch("greenhouse", 1, "0" * 16, records, 0, Quality.SYNCED, 0)
+    return [(level, sentence) for _, level, sentence in sentences(batch)]
+
+
+def test_a_failing_sensor_is_a_warning_with_its_error() -> None:
+    event = Event(0, 5, "sensor.failed", "climate", {"error": "NameError: name 'foo' isn't defined"})
+    assert told(event) == [(logging.WARNING, "sensor.failed (climate): error NameError: name 'foo' isn't defined")]
+
+
+def test_a_start_is_no_warning() -> None:
+    assert told(Event(0, 5, "boot", None, {"reset_cause": 1})) == [(logging.INFO, "boot: reset_cause 1")]
+
+
+def test_what_is_lost_or_refused_is_a_warning_with_the_reason() -> None:
+    refusal = Refusal("temperature", "185.2", "value.range", "temperature 185.2 is outside -40..85 °C")
+    assert told(
+        Gap(0, 9, 10, None, "full"),
+        Gap(10, None, None, 12, "power_loss"),
+        Refused(22, 23, "{}", "frame.columns", "columns of different length"),
+        Sample(24, 5, {}, (refusal,)),
+    ) == [
+        (logging.WARNING, "10 samples do not exist any more: full"),
+        (logging.WARNING, "at most 12 samples do not exist any more: power_loss"),
+        (logging.WARNING, "a frame was refused: columns of different length (frame.columns)"),
+        (logging.WARNING, "a value was refused: temperature 185.2 is outside -40..85 °C (value.range)"),
+    ]
+
+
+def test_a_good_sample_is_not_worth_a_word() -> None:
+    assert told(Sample(0, 5, {"temperature": 21.5})) == []
