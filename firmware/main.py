@@ -1,37 +1,63 @@
-"""START: reads the two files that make this board what it is, builds the node and runs it."""
+"""START: reads the two files that make this board what it is, builds the node and runs it.
+
+The REPL is for Ctrl-C and for files that only a person can mend. Whatever else goes wrong ends in a restart.
+"""
 
 import sys
 import time
 
-from device import config
+from device import config, port
+
+_RESTART_S = 5
+_NO_MEMORY_S = 60  # a restart mends it only where a soft reset had left too little: time to read the sentence
 
 
 def main():
     try:
-        settings, profile = config.load()
-    except config.ConfigError as error:
-        print("mpy-gateway:", error)  # and on to the REPL: restarting would not mend a file
-        return
-    from device import port
-    from device.node import Node
+        run()
+    finally:  # also after a second Ctrl-C, and where a soft reset left us a watchdog: who is at the REPL needs time
+        port.relax_watchdog()
 
+
+def run():
+    """Until Ctrl-C, or at once where a file is wrong. Everything else is a restart."""
+    outputs = ()
+    wait_s = _RESTART_S
     try:
-        node = Node(settings, profile)
-    except (ValueError, KeyError, TypeError, MemoryError) as error:
-        print("mpy-gateway: /profile.json does not fit this board:", error)
-        return
-    try:
+        settings, profile = config.load()
+        outputs = profile["outputs"]
+        try:
+            from device.node import Node  # here, because compiling it takes memory, too
+
+            node = Node(settings, profile)
+        except (ValueError, KeyError, TypeError) as error:
+            print("mpy-gateway: /profile.json does not fit this board:", error)
+            return
+        except MemoryError:
+            wait_s = _NO_MEMORY_S
+            samples = profile["delivery"]["ram_samples"]
+            print("mpy-gateway: too little memory: make ram_samples (%d) in the profile smaller" % samples)
+            raise
         try:
             node.run()
         except KeyboardInterrupt:  # Ctrl-C; a second one ends at once
             node.finish()
+    except config.ConfigError as error:
+        print("mpy-gateway:", error)  # and on to the REPL: restarting would not mend a file
     except Exception as error:  # the edge of the program: say what happened, then start afresh
         sys.print_exception(error)
-        lit = port.led(profile["outputs"])
-        for i in range(20):
-            lit(i & 1 == 0)
-            time.sleep_ms(250)
+        blink(outputs, wait_s)
         port.restart()
+
+
+def blink(outputs, seconds):
+    try:
+        lit = port.led(outputs)
+    except Exception:  # the LED may be what is wrong
+        lit = port.led(())
+    for i in range(seconds * 4):
+        lit(i & 1 == 0)
+        time.sleep_ms(250)
 
 
 main()

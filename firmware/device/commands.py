@@ -1,7 +1,8 @@
 """What the gateway may ask for: name to action, then exactly one result (WIRE.md, sections 4 and 5).
 
 Results are kept until they are acknowledged and sent again after a reconnect. A command that comes twice gets the
-result it got before and is not executed again.
+result it got before and is not executed again. None is forgotten before its acknowledgement: where too many wait, a new
+command is refused.
 """
 
 import gc
@@ -11,7 +12,8 @@ from device import wire
 from device.clock import sooner, ticks_add, ticks_diff
 from device.log import clean
 
-_KEPT = const(8)  # results; of more, the oldest are forgotten
+_KEPT = const(8)  # results; of more, those are forgotten that were acknowledged
+_MOST = const(40)  # results without acknowledgement: the gateway has up to 32 commands under way
 _RESTART_WAIT_MS = const(3000)  # for the acknowledgement of its result
 _BLINK_MS = const(125)
 
@@ -33,13 +35,17 @@ class Commands:
         self._actions = {"ping": self._ping, "identify": self._identify, "restart": self._restart}
 
     def execute(self, command, now):
-        """Acts on a command as `wire.decode` gives it."""
+        """Acts on a command as `wire.decode` gives it. Returns None, or the frame that refuses it: to be sent at once,
+        and kept nowhere, so that a flood of commands costs no memory."""
         id = command["id"]
         for kept in self._results:
             if kept[0] == id:
                 kept[2] = kept[3] = False
-                return
-        self._remember(id, self._act(id, command, now))
+                return None
+        if not self._room():
+            return wire.result(id, "failed", error=("command.busy", "%d results wait to be acknowledged" % _MOST))
+        self._results.append([id, self._act(id, command, now), False, False])
+        return None
 
     def _act(self, id, command, now):
         action = self._actions.get(command["name"])
@@ -52,10 +58,16 @@ class Commands:
         except Wrong as error:
             return wire.result(id, "failed", error=("command.args", str(error)))
 
-    def _remember(self, id, frame):
-        if len(self._results) == _KEPT:
-            self._results.pop(0)
-        self._results.append([id, frame, False, False])
+    def _room(self):
+        """Whether one more result can be kept; acknowledged ones make way for it, the oldest first."""
+        results = self._results
+        at = 0
+        while len(results) >= _KEPT and at < len(results):
+            if results[at][2]:
+                results.pop(at)
+            else:
+                at += 1
+        return len(results) < _MOST
 
     # -- the actions: each takes (id, args, now) and returns the result's data -----------------------------------------
 

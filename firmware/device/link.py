@@ -46,6 +46,7 @@ _WAIT_MS = const(1000)  # nothing in here is due more exactly than that
 _WIFI_WAIT_MS = const(100)
 _PING_MS = const(15000)
 _PONG_MS = const(10000)
+_STUCK_MS = const(25000)  # no byte went for so long: as late as a ping would tell, and none can be sent meanwhile
 _STEADY_MS = const(10000)  # a connection that lasted so long ends the growth of the waits between tries
 _LATEST_MS = const(1000)
 _RETRY_MS = const(5000)  # after an error that asks for patience
@@ -199,7 +200,7 @@ class Link:
         if self._tries and ticks_diff(now, self._online_since) >= _STEADY_MS:
             self._tries = 0
         frames = 0
-        while frames < _FRAMES and self._flush() and self._next_frame(now):
+        while frames < _FRAMES and self._flush(now) and self._next_frame(now):
             frames += 1
         if not more and self._pong_due is not None and ticks_diff(now, self._pong_due) >= 0:
             self._lost("the gateway does not answer", now)
@@ -215,7 +216,7 @@ class Link:
 
     def _closing(self, now):
         """Our close frame goes out; then theirs is awaited, and that they close the connection, as servers do."""
-        if self._flush():
+        if self._flush(now):
             size = self._net.read_into(self._rx)
             if size == 0:
                 self._ended(now)
@@ -257,6 +258,7 @@ class Link:
         self._broke = False
         self._ping_due = 0
         self._pong_due = None
+        self._stuck_due = None  # set while bytes wait and the socket takes none
         self._latest_due = 0
         self._online_since = 0
         self._hold_until = None  # no records before that: the gateway asked for patience, or may have refused one
@@ -316,7 +318,7 @@ class Link:
         there is one buffer. Returns whether there may be more."""
         reads = 0
         state = self.state
-        while self._flush():
+        while self._flush(now):
             if self._rx_at == self._rx_end:
                 if reads == _READS:
                     return True
@@ -391,7 +393,10 @@ class Link:
         self._ws.seal(TEXT, self._out.at)
 
     def _command(self, fields, now):
-        self._commands.execute(fields, now)
+        refusal = self._commands.execute(fields, now)
+        if refusal is not None:  # nothing keeps it, so it goes now
+            self._out.clear().raw(refusal)
+            self._ws.seal(TEXT, self._out.at)
 
     def _settings(self, fields, now):
         try:
@@ -431,11 +436,19 @@ class Link:
 
     # -- out -----------------------------------------------------------------------------------------------------------
 
-    def _flush(self):
-        """Sends what is ready. Whether all of it went."""
+    def _flush(self, now):
+        """Sends what is ready. Whether all of it went. OSError where not a byte went for too long: no ping can be made
+        behind what waits, so this is how a gateway is noticed that went away while the socket was full."""
         ws = self._ws
         if ws.tx_at < ws.tx_end:
-            ws.tx_at += self._net.write(ws.tx, ws.tx_at, ws.tx_end - ws.tx_at) or 0
+            taken = self._net.write(ws.tx, ws.tx_at, ws.tx_end - ws.tx_at) or 0
+            ws.tx_at += taken
+            if taken:
+                self._stuck_due = None
+            elif self._stuck_due is None:
+                self._stuck_due = ticks_add(now, _STUCK_MS)
+            elif ticks_diff(now, self._stuck_due) >= 0:
+                raise OSError("the gateway takes nothing any more")
         return ws.tx_at == ws.tx_end
 
     def _next_frame(self, now):

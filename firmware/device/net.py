@@ -9,7 +9,7 @@ from time import ticks_diff
 import network
 
 _JOIN_MS = const(15000)  # to join one network before the next is tried
-_SETTLE_MS = const(3000)  # before a status can be believed: until then it may be that of the network before
+_SETTLE_MS = const(8000)  # before an unchanged failure counts: an ESP32 goes on naming the last one until it has joined
 _FAILURES = tuple(
     getattr(network, name, None)
     for name in ("STAT_NO_AP_FOUND", "STAT_WRONG_PASSWORD", "STAT_ASSOC_FAIL", "STAT_HANDSHAKE_TIMEOUT")
@@ -24,6 +24,7 @@ class Net:
         self._networks = networks
         self._next = 0
         self._joined = None  # when the attempt began that is under way
+        self._status = None  # what the Wi-Fi said then
         self._host = host
         self._port = port
         self._log = log
@@ -51,7 +52,10 @@ class Net:
         return False
 
     def _failed(self, tried_ms):
-        return tried_ms >= _JOIN_MS or tried_ms >= _SETTLE_MS and self._wlan.status() in _FAILURES
+        if tried_ms >= _JOIN_MS:
+            return True
+        status = self._wlan.status()
+        return status in _FAILURES and (status != self._status or tried_ms >= _SETTLE_MS)
 
     def _join(self, now):
         chosen = self._networks[self._next % len(self._networks)]
@@ -61,8 +65,9 @@ class Net:
         try:
             self._wlan.disconnect()
             self._wlan.connect(chosen["ssid"], chosen.get("password") or None)
-        except OSError as error:  # still busy with the one before
+        except (OSError, RuntimeError) as error:  # busy with the one before; RuntimeError: what has no errno
             self._log("info", "wifi: %s" % error)
+        self._status = self._wlan.status()
 
     def connect(self, tries):
         found = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM)

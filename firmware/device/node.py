@@ -75,7 +75,6 @@ class Node:
         self._turn_link(_CLOSE_MS, lambda: self._link.state != IDLE)
         self._net.close()
         self._log("info", "ended; %d records not acknowledged" % self._outbox.backlog())
-        port.relax_watchdog()
 
     def _turn_link(self, ms, going):
         """Runs the connection alone while `going()`, for `ms` at most."""

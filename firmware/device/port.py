@@ -40,7 +40,8 @@ def hardware_id():
 
 
 def reset_cause():
-    """As `machine.reset_cause()`: 1 power on, 2 reset pin or restart, 3 watchdog, 4 deep sleep, 5 soft reset."""
+    """As `machine.reset_cause()` on an ESP32: 1 power on or reset button, 2 restart or crash, 3 watchdog, 4 deep sleep,
+    5 soft reset."""
     return machine.reset_cause()
 
 

@@ -14,8 +14,7 @@ class Bench:
 
     def execute(self, name, args=None, id="c1", deadline_ms=10000):
         command = {"id": id, "name": name, "args": args or {}, "deadline_ms": deadline_ms}
-        self.commands.execute(command, self.hand.now)
-        frame = self.commands.next_result()
+        frame = self.commands.execute(command, self.hand.now) or self.commands.next_result()
         return json.loads(frame) if frame else None
 
 
@@ -65,15 +64,43 @@ def test_results_are_sent_again_after_a_reconnect_until_they_are_acknowledged():
     check.true(not bench.commands.pending())
 
 
-def test_results_are_bounded():
-    bench = Bench()
-    for i in range(50):
-        bench.execute("ping", id=f"c{i}")
+def kept(bench):
+    """Ids of the results that a new connection gets."""
     bench.commands.resume()
-    count = 0
-    while bench.commands.next_result():
-        count += 1
-    check.equal(count, 8)
+    ids = []
+    while frame := bench.commands.next_result():
+        ids.append(json.loads(frame)["id"])
+    return ids
+
+
+def test_of_a_burst_no_result_is_lost_before_it_is_acknowledged():
+    bench = Bench()
+    for i in range(32):
+        bench.execute("ping", id=f"c{i}")
+    check.equal(kept(bench), [f"c{i}" for i in range(32)])
+
+
+def test_a_command_beyond_the_bound_is_refused_and_not_begun_until_there_is_room():
+    bench = Bench()
+    for i in range(40):
+        check.equal(bench.execute("ping", id=f"c{i}")["status"], "done")
+    check.equal(bench.execute("restart", id="more")["error"]["code"], "command.busy")
+    check.true(not bench.commands.restart_due(bench.hand.turn(5000)))
+    check.equal(len(kept(bench)), 40)
+    bench.commands.ack("c7")
+    check.equal(bench.execute("restart", id="more")["status"], "done")
+    check.equal(kept(bench), [f"c{i}" for i in range(40) if i != 7] + ["more"])
+
+
+def test_acknowledged_results_are_bounded_too_the_oldest_go():
+    bench = Bench()
+    first = bench.execute("ping", id="c0")
+    for i in range(1, 50):
+        bench.commands.ack(f"c{i - 1}")
+        bench.execute("ping", id=f"c{i}")
+    bench.hand.turn(1000)
+    check.equal(len(bench.commands._results), 8)
+    check.true(bench.execute("ping", id="c0") != first, "forgotten, so done anew")
 
 
 def test_restart_waits_for_the_ack_of_its_result():

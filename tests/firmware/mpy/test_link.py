@@ -370,6 +370,46 @@ def test_a_silent_gateway_is_noticed_within_25_s():
     check.true(not bench.net.open)
 
 
+def test_a_gateway_that_takes_nothing_any_more_is_noticed_within_25_s():
+    bench = Bench()
+    bench.online()
+    bench.net.takes = 100  # and then its host loses power: the socket is full for ever
+    bench.samples(300)
+    waited = 0
+    while bench.link.state == ONLINE and waited < 60000:
+        bench.poll(500)
+        waited += 500
+    check.equal(bench.link.state, BACKOFF)
+    check.true(waited <= 26000, f"noticed after {waited} ms")
+    check.true(not bench.net.open)
+
+
+def test_a_gateway_that_takes_little_by_little_is_not_given_up():
+    bench = Bench()
+    bench.online()
+    bench.net.takes = 1
+    bench.samples(300)
+    bench.poll()
+    for _ in range(10):
+        bench.net.takes = 1
+        bench.poll(20000)
+        check.equal(bench.link.state, ONLINE)
+
+
+def test_a_handshake_that_does_not_end_is_given_up():
+    for drip in (False, True):
+        bench = Bench()
+        if not drip:
+            bench.net.takes = 0  # not even the request goes
+        bench.poll(times=4)
+        check.equal(bench.link.state, UPGRADING)
+        for _ in range(10):
+            if drip:
+                bench.net.incoming += b"x"
+            bench.poll(1000)
+        check.equal(bench.link.state, BACKOFF)
+
+
 def test_pings_are_sent_every_15_s_and_answers_keep_the_connection():
     bench = Bench()
     bench.online()
@@ -557,6 +597,18 @@ def test_a_command_is_answered_until_the_answer_is_acknowledged():
     bench.say({"type": "ack", "result": "c4a1"})
     bench.poll()
     check.true(not bench.commands.pending())
+
+
+def test_commands_beyond_the_bound_are_refused_at_once_and_the_others_answered():
+    bench = Bench()
+    bench.online()
+    for i in range(41):
+        bench.say({"type": "command", "id": f"c{i}", "name": "ping", "args": {}, "deadline_ms": 10000})
+    bench.poll(times=20)
+    results = {frame["id"]: frame for frame in bench.frames()}
+    check.equal(len(results), 41)
+    check.equal(results["c40"]["error"]["code"], "command.busy")
+    check.true(all(results[f"c{i}"]["status"] == "done" for i in range(40)))
 
 
 def test_losing_wifi_ends_the_connection_and_waits_for_wifi():
