@@ -14,7 +14,7 @@ from gateway.errors import StoreError
 from gateway.model import Batch, Event, Gap, Record, Refused, Sample
 
 ROW_RECORDS = 1_000
-"""A row, and so a message of an outlet, is at most about this long (`_weight`)."""
+"""A row, and so a message of an outlet, is at most about this long (`weight`)."""
 ROW_SPAN_MS = 600_000
 """The times of one row lie at most this far apart. A search by time relies on it."""
 _MOST_LOST = (1 << 53) - 1  # whatever a device claims, counts of its boots can be added up
@@ -127,7 +127,7 @@ class Commit:
             record = _storable_event(record)
         row = self._room(row, record.t_ms if isinstance(record, Sample | Event) else None)
         row.records.append(record)
-        row.weight += _weight(record)
+        row.weight += weight(record)
         row.boot.through = record.last
         self._count(row, record)
         return row
@@ -221,7 +221,7 @@ def _says_nothing(record: Record) -> bool:
     return type(record) is Gap and record.to is None and record.at_most == 0
 
 
-def _weight(record: Record) -> int:
+def weight(record: Record) -> int:
     """How much of a row it takes, in samples: refused things carry text."""
     if isinstance(record, Sample):
         return 1 + 4 * len(record.refused)

@@ -12,11 +12,14 @@ from collections import deque
 from collections.abc import Collection
 
 from gateway.model import Batch
+from gateway.store import commit
 
 TAIL_RECORDS = 5_000
-"""Records kept in memory for readers that keep up; about 2 MB."""
+"""Records kept in memory for readers that keep up, refusals counted for what they take; about 2 MB."""
 LIVE_BATCHES = 2_000
 """Batches that wait for one live reader. One more, and all of them are skipped."""
+LIVE_RECORDS = 20_000
+"""The same in records, counted as above."""
 
 
 class Live:
@@ -28,7 +31,9 @@ class Live:
     def __init__(self, devices: Collection[str] | None, most: int = LIVE_BATCHES):
         self._devices = None if devices is None else frozenset(devices)
         self._most = most
-        self._batches: deque[Batch] = deque()
+        self._batches: deque[tuple[Batch, int]] = deque()
+        """What waits, with its weight."""
+        self._records = 0
         self._news = asyncio.Event()
         self._closed = False
         self.skipped = 0
@@ -42,7 +47,9 @@ class Live:
                 raise StopAsyncIteration
             self._news.clear()
             await self._news.wait()
-        return self._batches.popleft()
+        batch, weight = self._batches.popleft()
+        self._records -= weight
+        return batch
 
     async def aclose(self) -> None:
         self.close()
@@ -55,10 +62,13 @@ class Live:
     def offer(self, batch: Batch) -> None:
         if self._closed or (self._devices is not None and batch.device not in self._devices):
             return
-        if len(self._batches) >= self._most:
+        weight = _weight(batch)
+        if len(self._batches) >= self._most or (self._batches and self._records + weight > LIVE_RECORDS):
             self.skipped += len(self._batches)
             self._batches.clear()
-        self._batches.append(batch)
+            self._records = 0
+        self._batches.append((batch, weight))
+        self._records += weight
         self._news.set()
 
 
@@ -76,9 +86,9 @@ class Feed:
         """`batches` have just been committed."""
         self.newest += len(batches)
         self._tail.extend(batches)
-        self._tail_records += sum(len(batch.records) for batch in batches)
+        self._tail_records += sum(map(_weight, batches))
         while self._tail_records > TAIL_RECORDS and len(self._tail) > 1:
-            self._tail_records -= len(self._tail.popleft().records)
+            self._tail_records -= _weight(self._tail.popleft())
         for subscriber in list(self._subscribers):
             for batch in batches:
                 subscriber.offer(batch)
@@ -123,3 +133,8 @@ class Feed:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _weight(batch: Batch) -> int:
+    """How much memory it takes, in samples."""
+    return sum(map(commit.weight, batch.records))

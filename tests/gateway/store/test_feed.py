@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 
-from gateway.model import Batch
+from gateway.model import Batch, Refusal, Sample
 from gateway.store.feed import TAIL_RECORDS, Feed, Live
 from tests.aio import run
 from tests.gateway.store.samples import batch, sample, samples
@@ -30,6 +30,26 @@ def test_the_tail_is_bounded_by_records() -> None:
         published(feed, batch(*samples(start, start + 499)))
     reach = next(back for back in range(100) if feed.after(feed.newest - back - 1, None, 1) is None)
     assert reach * 500 == TAIL_RECORDS
+
+
+def test_refusals_count_for_what_they_take() -> None:
+    refusals = tuple(Refusal("x", "1", "value.unknown", "y") for _ in range(1_000))
+    heavy = [batch(Sample(seq, 0, {}, refusals)) for seq in range(100)]
+    feed = published(Feed(), *heavy)
+    assert feed.after(99, None, 100) is not None
+    assert feed.after(98, None, 100) is None
+
+    async def work() -> None:
+        live = Live(None)
+        for each in heavy:
+            live.offer(each)
+        assert live.skipped == 96
+        assert [(await anext(live)).first for _ in range(4)] == [96, 97, 98, 99]
+        for each in heavy[:4]:  # what was read weighs nothing any more
+            live.offer(each)
+        assert live.skipped == 96
+
+    run(work())
 
 
 def test_a_subscriber_that_is_forgotten_costs_nothing() -> None:
