@@ -40,6 +40,12 @@ class Exchange:
         return self.round_trip_ms / 2 + DRIFT * abs(now_ms - self.received_ms)
 
 
+def _contradict(one: Exchange, other: Exchange, now_ms: int) -> bool:
+    """Whether they cannot both be right: one of the clocks stood still between them (a laptop or a board slept)."""
+    roundings_ms = 2
+    return abs(one.offset_ms - other.offset_ms) > one.error_ms(now_ms) + other.error_ms(now_ms) + roundings_ms
+
+
 class BootClock:
     """The clock of one boot, in our monotonic milliseconds."""
 
@@ -53,11 +59,13 @@ class BootClock:
         return self.best is not None
 
     def exchange(self, exchange: Exchange) -> Exchange:
-        """Take an answer into account and return the best: the newer, where the older's error is no smaller now."""
+        """Take an answer into account and return the best: the newer, where the older's error is no smaller now or the
+        older cannot be true any more."""
         now_ms = exchange.received_ms
-        if self.best is None or exchange.error_ms(now_ms) <= self.best.error_ms(now_ms):
-            self.best = exchange
-        return self.best
+        best = self.best
+        if best is None or exchange.error_ms(now_ms) <= best.error_ms(now_ms) or _contradict(exchange, best, now_ms):
+            best = self.best = exchange
+        return best
 
     def arrived(self, device_t_ms: int, now_ms: int) -> None:
         """Something measured at `device_t_ms` is here at `now_ms`: the device's zero was no later than this allows."""

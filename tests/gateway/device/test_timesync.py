@@ -16,7 +16,7 @@ def test_the_smallest_round_trip_wins() -> None:
     clock = BootClock()
     clock.exchange(Exchange(0, 100, 10))
     clock.exchange(Exchange(1_000, 1_010, 995))
-    clock.exchange(Exchange(2_000, 2_300, 1_900))
+    clock.exchange(Exchange(2_000, 2_300, 2_000))
     assert clock.offset_ms() == 10
 
 
@@ -25,6 +25,14 @@ def test_drift_is_followed_when_the_best_exchange_has_aged() -> None:
     clock.exchange(Exchange(0, 10, 5))
     clock.exchange(Exchange(60_000, 60_014, 60_010))  # 2 ms worse; in a minute the older may have drifted by 3
     assert clock.offset_ms() == -3
+
+
+def test_after_a_clock_stood_still_the_newer_exchange_counts_however_bad() -> None:
+    """The gateway's machine slept for eight hours: its monotonic clock stood, the board's did not."""
+    clock, slept_ms = BootClock(), 8 * 3_600_000
+    clock.exchange(Exchange(1_000, 1_004, 50_000))
+    clock.exchange(Exchange(11_000, 11_200, 60_098 + slept_ms))
+    assert clock.offset_ms() == 11_100 - 60_098 - slept_ms
 
 
 def test_until_an_exchange_the_earliest_possible_moment_counts() -> None:
