@@ -50,6 +50,8 @@ class Boot:
         """Highest seq on disk, -1 for none."""
         self.taken = committed
         """Highest seq handed on to be committed."""
+        self._ends = False
+        """An open gap was taken: from then on a commit is acknowledged even where it adds nothing."""
         self._memory = memory
         self._trend = memory.trends.get(said.id, {})
         self._trends: deque[tuple[int, Trend]] = deque()
@@ -63,19 +65,21 @@ class Boot:
         return self.checker.latest(message)
 
     def take(self, records: Sequence[Record], trend: Trend | None = None) -> tuple[Record, ...]:
-        """What is new of `records`: it is under way from now on. What was taken already is cut off."""
-        new = tuple(_cut(record, self.taken) for record in records if record.last > self.taken)
+        """What is new of `records`: it is under way from now on. What was taken already is cut off, but an open gap
+        never: that the boot has ended is news, wherever it is said to have ended."""
+        new = tuple(_cut(record, self.taken) for record in records if record.last > self.taken or _is_open(record))
         if new:
-            self.taken = new[-1].last
+            self._ends = self._ends or _is_open(new[-1])
+            self.taken = max(self.taken, new[-1].last)
             self._trend = self._trend if trend is None else trend
             self._trends.append((self.taken, self._trend))
         return new
 
     def commit(self, through: int) -> bool:
-        """All through that seq is on disk. False when that was known."""
-        if through <= self.committed:
+        """All through that seq is on disk. False when that was known, and the device is to be told nothing."""
+        if through <= self.committed and not self._ends:
             return False
-        self.committed = through
+        self.committed = max(self.committed, through)
         while self._trends and self._trends[0][0] <= through:
             self._memory.trends[self.id] = self._trends.popleft()[1]
         return True
@@ -109,9 +113,15 @@ class Boot:
         )
 
 
+def _is_open(record: Record) -> bool:
+    return isinstance(record, Gap) and record.to is None
+
+
 def _cut(record: Record, taken: int) -> Record:
     """What of `record` lies above `taken`, where its last does."""
     if record.seq > taken or not isinstance(record, Gap | Refused):
+        return record
+    if record.last <= taken:  # an open gap: the store cuts its bound, too
         return record
     if isinstance(record, Refused) or record.to is None:
         return msgspec.structs.replace(record, seq=taken + 1)

@@ -180,6 +180,23 @@ def test_events_and_gaps_are_acknowledged_like_samples(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_a_boot_that_is_said_to_have_ended_below_what_is_committed_has_ended(tmp_path: Path) -> None:
+    """The board lost its power before it wrote down what was acknowledged."""
+
+    async def scenario() -> None:
+        async with open_door(tmp_path) as door:
+            old = {"boot": 1, "id": OLD_BOOT_ID, "first": 0, "next": 100}
+            device = await door.enter(boots=[old, {"boot": 2, "id": BOOT_ID, "first": 0, "next": 0}])
+            await device.samples(0, *[20] * 11)
+            await device.acked(10)
+            await device.send({"type": "gap", "boot": 1, "from": 8, "to": None, "at_most": 12, "why": "power_loss"})
+            await device.acked(11)
+            end = (await door.records())[-1]
+            assert end == Gap(seq=11, to=None, count=None, at_most=9, why="power_loss")
+
+    run(scenario())
+
+
 def test_a_hole_is_recorded_and_an_overlap_is_cut_off(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_door(tmp_path) as door:

@@ -222,6 +222,15 @@ def test_an_older_boot_may_end_and_the_running_one_may_not() -> None:
     assert codes(talk.say({**end, "boot": 17})) == ["frame.field"]
 
 
+def test_an_end_below_what_was_taken_is_handed_on_and_acknowledged_when_committed() -> None:
+    talk = Talk(through=10).opened()
+    end = {"type": "gap", "boot": 16, "from": 8, "to": None, "at_most": 12, "why": "power_loss"}
+    for _ in range(2):  # again, as its ack may be lost
+        (batch,) = batches(talk.say(end))
+        assert batch.records == (Gap(seq=8, to=None, count=None, at_most=12, why="power_loss"),)
+        assert messages(talk.session.committed(16, 10)) == [wire.Ack(boot=16, seq=10)]
+
+
 def test_a_frame_of_no_use_is_kept_and_covers_its_place() -> None:
     talk = Talk().opened()
     outputs = talk.samples(4, 20, 21, 22, t=[0, 1])
