@@ -52,7 +52,7 @@ class UnderWay:
         offset_ms, frames = batch.offset_ms, 1
         while self._waiting and len(records) + len(self._waiting[0][0].records) <= MERGED_RECORDS:
             following, following_bytes = self._waiting[0]
-            if not _continues(following, batch, records[-1].last):
+            if not _continues(following, batch, records[-1].last, offset_ms):
                 break
             self._waiting.popleft()
             records += following.records
@@ -76,14 +76,16 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
     return replace(batch, records=batch.records[:middle]), replace(batch, records=batch.records[middle:])
 
 
-def _continues(batch: Batch, first: Batch, last: int) -> bool:
-    """Whether `batch` may be one with `first`, which ends at `last`: no hole between, and all else the same.
+def _continues(batch: Batch, first: Batch, last: int, offset_ms: int) -> bool:
+    """Whether `batch` may be one with `first`, which ends at `last` and has `offset_ms` by now: no hole between, and all
+    else the same.
 
-    Offsets estimated by arrival shrink with every frame, and the smallest is best for all; synced ones must agree."""
+    Offsets estimated by arrival shrink with every frame, and the smallest is best for all; one that grows means that
+    the wall clock was set between them. Synced ones must agree."""
     return (
         batch.first == last + 1
         and batch.boot_id == first.boot_id
         and batch.quality is first.quality
-        and (batch.offset_ms == first.offset_ms or batch.quality is Quality.ESTIMATED)
+        and (batch.offset_ms == offset_ms or (batch.quality is Quality.ESTIMATED and batch.offset_ms < offset_ms))
         and batch.profile == first.profile
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.device.underway import MERGED_RECORDS, UnderWay, halves
 from gateway.model import Batch, Gap, Quality, Sample
@@ -63,6 +64,14 @@ def test_estimates_share_the_smallest_offset() -> None:
     estimates = [batch(seq, offset_ms=100 - seq, quality=Quality.ESTIMATED) for seq in range(3)]
     merged = filled(*estimates).next()
     assert (merged.offset_ms, merged.last) == (98, 2)
+
+
+def test_estimates_across_a_step_of_the_wall_clock_stay_apart() -> None:
+    before, after = batch(0, offset_ms=5_000), batch(1, offset_ms=1_790_000_000_000)
+    way = filled(*(replace(each, quality=Quality.ESTIMATED) for each in (before, after)))
+    assert way.next().offset_ms == 5_000
+    way.done()
+    assert way.next().offset_ms == 1_790_000_000_000
 
 
 def test_it_is_full_by_frames_and_by_bytes() -> None:
