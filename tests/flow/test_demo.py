@@ -81,6 +81,33 @@ def test_demo_ends_on_a_signal_and_leaves_no_process_and_no_file(tmp_path: Path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_impatient_ctrl_c_leaves_nothing_either(tmp_path: Path) -> None:
+    env = environment() | {"TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        command("demo", *set_options(*FREE_PORTS)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "first" in line:
+            break
+    below = children_of(process.pid)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.02)  # two signals at the same moment are one
+    process.send_signal(signal.SIGINT)
+    output = process.stdout.read()
+    assert process.wait(10) in {0, 130}, output
+    assert "Traceback" not in output
+    assert [pid for pid in below if alive(pid)] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_start(tmp_path: Path) -> None:
+    ended = mpy_gateway("demo", "--for", "30", "--report", str(tmp_path / "nowhere" / "report.json"), timeout_s=10)
+    assert ended.returncode == 1
+    assert "cannot be written" in ended.stderr
+    assert ended.stdout == ""
+
+
 def test_killed_demo_leaves_no_board_and_no_broker(tmp_path: Path) -> None:
     env = environment() | {"TMPDIR": str(tmp_path)}
     process = subprocess.Popen(

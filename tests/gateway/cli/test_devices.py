@@ -1,0 +1,73 @@
+"""`mpy-gateway devices`, beside a gateway that runs and without one."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.profile import find_node, load_profile
+from gateway.profile.firmware import firmware_files, firmware_profile
+from tests.flow.commands import mpy_gateway
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+def devices(*words: str, state: Path) -> str:
+    ended = mpy_gateway("devices", *words, "--state", str(state))
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_a_token_is_shown_once_and_not_kept(state: Path) -> None:
+    said = devices("add", "greenhouse", "--node", "climate-node", state=state)
+    token = re.search(r"token +([A-Za-z0-9_-]{43})\n", said)
+    assert token, said
+    assert all(token[1].encode() not in file.read_bytes() for file in state.iterdir())
+    assert "greenhouse" in devices("list", state=state)
+    assert "never seen" in devices("list", state=state)
+
+
+def test_the_files_of_a_board_are_the_firmware_its_profile_and_its_settings(state: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "board"
+    said = devices("add", "greenhouse", "--node", "climate-node", "--files", str(folder), state=state)
+    path = find_node("climate-node")
+    profile = load_profile(path)
+    expected = firmware_files(profile, path.parent)
+    for name, source in expected.items():
+        assert (folder / name.lstrip("/")).read_bytes() == source.read_bytes()
+    written = {f"/{file.relative_to(folder)}" for file in folder.rglob("*") if file.is_file()}
+    assert written == {f"/{name.lstrip('/')}" for name in expected} | {"/profile.json", "/settings.json"}
+    assert json.loads((folder / "profile.json").read_text()) == firmware_profile(profile)
+    settings = json.loads((folder / "settings.json").read_text())
+    assert settings["device"] == "greenhouse"
+    assert settings["token"] in said
+    assert (folder / "settings.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_existing_directory_is_left_alone_and_no_identity_is_made(state: Path, tmp_path: Path) -> None:
+    words = ("add", "greenhouse", "--node", "climate-node", "--files", str(tmp_path))
+    ended = mpy_gateway("devices", *words, "--state", str(state))
+    assert ended.returncode == 1
+    assert "exists already" in ended.stderr
+    assert "no device yet" in devices("list", state=state)
+
+
+def test_a_removed_device_is_gone_and_its_name_free(state: Path) -> None:
+    devices("add", "greenhouse", "--node", "climate-node", state=state)
+    devices("replace", "greenhouse", state=state)
+    devices("remove", "greenhouse", state=state)
+    assert "no device yet" in devices("list", state=state)
+    devices("add", "greenhouse", "--node", "climate-node", state=state)
+
+
+@pytest.mark.parametrize("command", ["replace", "remove"])
+def test_nobody_cannot_be_changed(state: Path, command: str) -> None:
+    ended = mpy_gateway("devices", command, "nobody", "--state", str(state))
+    assert ended.returncode == 1
+    assert "nobody" in ended.stderr
