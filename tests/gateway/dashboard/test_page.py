@@ -221,7 +221,7 @@ def test_events_gaps_and_counts_are_told(visit: Visit, gateway: ScriptedGateway)
 
 def test_a_provisional_value_is_marked(visit: Visit, gateway: ScriptedGateway) -> None:
     page = visit().open_device(gateway.url)
-    ahead = {"type": "latest", "device": "greenhouse", "at_ms": now_ms() + 60_000, "values": {"temperature": 33.33}}
+    ahead = {"type": "latest", "device": "greenhouse", "at_ms": now_ms() + 30_000, "values": {"temperature": 33.33}}
     gateway.say({**ahead, "provisional": True})
     expect(panel(page, "Temperature")).to_contain_text("33.33 °Cnowprovisional")
 

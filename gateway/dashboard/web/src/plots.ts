@@ -4,6 +4,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import { HOUR_MS, MINUTE_MS } from "./format.ts";
 import type { Quantity } from "./protocol.ts";
 import * as rest from "./rest.ts";
+import { AHEAD_MS } from "./state.ts";
 import { follow, gatewayNow_ms, state } from "./store.ts";
 import { Trace } from "./trace.ts";
 
@@ -56,7 +57,9 @@ export function usePlots(
     const later = (wait_ms: number) => (timer = setTimeout(look, wait_ms));
     const load = async () => {
       try {
-        const { series } = await rest.history(device, gatewayNow_ms() - span_ms, max_points, only);
+        for (const trace of traces.values()) trace.asking();
+        const now_ms = gatewayNow_ms();
+        const { series } = await rest.history(device, now_ms - span_ms, now_ms + AHEAD_MS, max_points, only);
         if (!shown) return;
         for (const [name, trace] of traces) trace.load(series[name]?.at_ms ?? [], series[name]?.value ?? []);
         later(LOOK_EVERY_MS);

@@ -23,8 +23,15 @@ async function call(path: string, init: RequestInit = {}): Promise<unknown> {
 
 const at = (device: string, resource: string) => `/api/devices/${encodeURIComponent(device)}/${resource}`;
 
-export async function history(device: string, from_ms: number, max_points: number, quantity?: string): Promise<History> {
-  const query = new URLSearchParams({ from_ms: String(Math.floor(from_ms)), max_points: String(max_points) });
+export async function history(
+  device: string,
+  from_ms: number,
+  to_ms: number,
+  max_points: number,
+  quantity?: string,
+): Promise<History> {
+  const span = { from_ms: String(Math.floor(from_ms)), to_ms: String(Math.floor(to_ms)) };
+  const query = new URLSearchParams({ ...span, max_points: String(max_points) });
   if (quantity) query.set("quantity", quantity);
   return parseHistory(await call(`${at(device, "samples")}?${query}`));
 }

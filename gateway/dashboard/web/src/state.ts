@@ -1,15 +1,26 @@
 // What the page knows. Pure: no DOM, no socket, no clock. Every change of it is `reduce(state, action)`.
 
-import type { Device, DeviceEvent, Gap, Refused, ServerMessage } from "./protocol.ts";
+import { MINUTE_MS } from "./format.ts";
+import type { Device, DeviceEvent, Gap, Latest, Refused, ServerMessage } from "./protocol.ts";
 import { unreachable } from "./unreachable.ts";
 
 /** Newest rows kept per device, of what was refused and of what happened. */
 export const ROWS_KEPT = 200;
 
+/** What is stamped further ahead of the gateway's clock than this was stamped before that clock was set back. */
+export const AHEAD_MS = MINUTE_MS;
+
 /** A line of the device's log. A gap has no time of its own: `at_ms` is then when this page heard of it. */
 export type LogRow = ({ kind: "event" } & DeviceEvent) | ({ kind: "gap"; at_ms: number } & Gap);
 
+/** A newest value with what decides whether another one supersedes it. Unknown boot: of a snapshot, or provisional. */
+export interface Newest extends Latest {
+  boot_id?: string;
+  seq?: number;
+}
+
 export interface DeviceState extends Device {
+  latest: Record<string, Newest>;
   /** Newest first, like `log`. */
   refused: readonly Refused[];
   log: readonly LogRow[];
@@ -38,6 +49,7 @@ export const EMPTY: State = { gateway: "", version: "", loaded: false, snapshots
 
 /** `heard_ms`: when the message arrived, by the browser's clock. */
 export function reduce(state: State, action: Action, heard_ms: number): State {
+  const now_ms = heard_ms + state.skew_ms; // by the gateway's clock
   switch (action.type) {
     case "snapshot":
       return {
@@ -57,21 +69,23 @@ export function reduce(state: State, action: Action, heard_ms: number): State {
           for (let index = column.length - 1; index >= 0; index--) {
             const value = column[index];
             if (typeof value !== "number") continue; // not measured in this sample: an older one may have it
-            const at_ms = action.at_ms[index]!;
-            const known = latest[name];
-            if (!known || at_ms >= known.at_ms) latest[name] = { value, at_ms, quality: action.quality, provisional: false };
+            const { quality, boot_id } = action;
+            const newest = { value, at_ms: action.at_ms[index]!, quality, provisional: false, boot_id, seq: action.seq[index]! };
+            if (superseded(latest[name], newest, now_ms)) latest[name] = newest;
             break;
           }
         }
-        return { ...device, latest, newest_at_ms: action.at_ms.reduce((a, b) => Math.max(a, b), device.newest_at_ms ?? 0) };
+        const known_ms = device.newest_at_ms ?? 0;
+        const from_ms = known_ms > now_ms + AHEAD_MS ? 0 : known_ms;
+        return { ...device, latest, newest_at_ms: action.at_ms.reduce((a, b) => Math.max(a, b), from_ms) };
       });
     case "latest":
       return change(state, action.device, (device) => {
         const latest = { ...device.latest };
         for (const [name, value] of Object.entries(action.values)) {
-          const known = latest[name];
-          if (value === null || (known && known.at_ms > action.at_ms)) continue;
-          latest[name] = { value, at_ms: action.at_ms, quality: "estimated", provisional: true };
+          if (value === null) continue;
+          const newest = { value, at_ms: action.at_ms, quality: "estimated", provisional: true };
+          if (superseded(latest[name], newest, now_ms)) latest[name] = newest;
         }
         return { ...device, latest };
       });
@@ -90,7 +104,7 @@ export function reduce(state: State, action: Action, heard_ms: number): State {
       }));
     case "gap": {
       const { type: _, device: id, ...gap } = action;
-      const row: LogRow = { kind: "gap", at_ms: heard_ms + state.skew_ms, ...gap };
+      const row: LogRow = { kind: "gap", at_ms: now_ms, ...gap };
       return change(state, id, (device) => ({ ...device, log: merge([row], device.log, logKey) }));
     }
     case "presence": {
@@ -108,6 +122,20 @@ export function reduce(state: State, action: Action, heard_ms: number): State {
     default:
       return unreachable(action);
   }
+}
+
+/**
+ * Within one boot the sequence decides, since times may be corrected; between boots the time. Of an unknown boot, a value from
+ * ahead of the gateway's clock gives way to any: nobody knows its sequence, and its time was wrong.
+ */
+function superseded(known: Newest | undefined, other: Newest, now_ms: number): boolean {
+  if (!known) return true;
+  if (known.boot_id === undefined) {
+    if (known.at_ms > now_ms + AHEAD_MS) return true;
+  } else if (known.boot_id === other.boot_id) {
+    return other.seq! >= known.seq!;
+  }
+  return other.provisional ? other.at_ms > known.at_ms : other.at_ms >= known.at_ms;
 }
 
 /** A snapshot does not carry rows: those already known stay. */

@@ -18,6 +18,9 @@ export class Trace {
   /** Something came that belongs before the newest point (a backlog, a corrected time): load the history again. */
   outdated = false;
 
+  // Live points since the history was last asked for, until it is here. Its answer may have them, or not.
+  #arrived: [at_ms: number, value: number][] | null = null;
+
   // The bucket that is being filled: its lowest and highest point are the last one or two points of the line.
   #bucket = -1;
 
@@ -48,13 +51,14 @@ export class Trace {
 
   /** A new live point. One of the same instant replaces the last; an older one only marks the line as outdated. */
   push(at_ms: number, value: number): void {
+    this.#arrived?.push([at_ms, value]);
     const last = this.#end - 1;
     if (this.length && at_ms <= this.#at[last]!) {
       if (at_ms === this.#at[last] && this.#value[last] !== value) {
         this.#value[last] = value;
         this.version++;
-      } else if (at_ms < this.#at[last]!) {
-        this.outdated = true;
+      } else if (at_ms < this.#at[last]! && !this.#arrived) {
+        this.outdated = true; // while the history is on its way, `load` decides
       }
       return;
     }
@@ -69,21 +73,25 @@ export class Trace {
     this.version++;
   }
 
-  /** Put what REST gave in place of everything older than its end; live points that came since stay. */
+  /** The history is being asked for, and will have every point that came until now. */
+  asking(): void {
+    this.outdated = false;
+    this.#arrived = [];
+  }
+
+  /** Put what REST gave in place of the line; live points that came since `asking` stay. */
   load(at_ms: readonly number[], values: readonly (number | null)[]): void {
-    const liveAt = this.at_ms.slice();
-    const liveValues = this.values.slice();
+    const arrived = this.#arrived ?? [];
+    this.#arrived = null;
     this.#start = this.#end = 0;
     this.#bucket = -1;
-    this.outdated = false;
     const first = Math.max(0, at_ms.length - CAPACITY);
     for (let index = first; index < at_ms.length; index++) {
       const value = values[index];
       if (typeof value === "number" && at_ms[index]! > this.lastAt_ms) this.#append(at_ms[index]!, value);
     }
-    for (let index = 0; index < liveAt.length; index++) {
-      if (liveAt[index]! > this.lastAt_ms) this.#append(liveAt[index]!, liveValues[index]!);
-    }
+    const loaded = new Set(at_ms);
+    for (const [at, value] of arrived) if (!loaded.has(at)) this.push(at, value);
     this.version++;
   }
 

@@ -3,6 +3,7 @@
 import type { Device, Samples } from "../src/protocol.ts";
 
 export const T0_MS = 1_790_000_000_000;
+export const BOOT_ID = "9f3c11d2c01b6a55";
 
 export function device(changes: Partial<Device> = {}): Device {
   return {
@@ -43,13 +44,14 @@ export function snapshot(...devices: Device[]) {
   return { type: "snapshot" as const, gateway: "gw-7f3a", version: "0.1.0", at_ms: T0_MS, devices };
 }
 
-export function samples(at_ms: number[], values: Samples["values"], quality = "synced"): Samples {
-  return { type: "samples", device: "greenhouse", boot_id: "9f3c11d2c01b6a55", seq: at_ms.map((_, i) => i), at_ms, quality, values };
+export function samples(at_ms: number[], values: Samples["values"], changes: Partial<Samples> = {}): Samples {
+  const seq = at_ms.map((at) => (at - T0_MS) / 1000 + 100);
+  return { type: "samples", device: "greenhouse", boot_id: BOOT_ID, seq, at_ms, quality: "synced", values, ...changes };
 }
 
 export const refused = (seq: number, at_ms: number) => ({
   at_ms,
-  boot_id: "9f3c11d2c01b6a55",
+  boot_id: BOOT_ID,
   seq,
   quantity: "temperature",
   value: "140.2",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Action, EMPTY, reduce, ROWS_KEPT, type State } from "../src/state.ts";
-import { device, refused, samples, snapshot, T0_MS } from "./examples.ts";
+import { BOOT_ID, device, refused, samples, snapshot, T0_MS } from "./examples.ts";
 
 const after = (...actions: Action[]): State => actions.reduce((state, action) => reduce(state, action, T0_MS - 5_000), EMPTY);
 const greenhouse = (state: State) => state.devices.get("greenhouse")!;
@@ -26,7 +26,8 @@ test("the gateway's clock is known from snapshot and heartbeat", () => {
 
 test("samples bring the newest value of each quantity", () => {
   const state = after(START, samples([T0_MS + 1000, T0_MS + 2000], { temperature: [22, null], humidity: [null, 48] }));
-  assert.deepEqual(temperature(state), { value: 22, at_ms: T0_MS + 1000, quality: "synced", provisional: false });
+  const first = { value: 22, at_ms: T0_MS + 1000, quality: "synced", provisional: false, boot_id: BOOT_ID, seq: 101 };
+  assert.deepEqual(temperature(state), first);
   assert.equal(greenhouse(state).latest["humidity"]!.value, 48);
   assert.equal(greenhouse(state).newest_at_ms, T0_MS + 2000);
 });
@@ -35,6 +36,31 @@ test("a backlog never turns the newest value back", () => {
   const state = after(START, samples([T0_MS - 60_000], { temperature: [5] }));
   assert.equal(temperature(state).value, 21.62);
   assert.equal(greenhouse(state).newest_at_ms, T0_MS);
+});
+
+const HOUR_MS = 3_600_000;
+const AHEAD = samples([T0_MS + HOUR_MS], { temperature: [30] }, { seq: [7] });
+
+test("within one boot the sequence decides: a clock that is set back does not freeze the newest value", () => {
+  const state = after(START, AHEAD, samples([T0_MS + 1000], { temperature: [22] }, { seq: [8] }));
+  assert.equal(temperature(state).value, 22);
+  assert.equal(greenhouse(state).newest_at_ms, T0_MS + 1000);
+  assert.equal(temperature(after(START, AHEAD, samples([T0_MS + 2 * HOUR_MS], { temperature: [5] }, { seq: [6] }))).value, 30);
+});
+
+test("between boots the time decides", () => {
+  const other = (at_ms: number) => samples([at_ms], { temperature: [22] }, { seq: [8], boot_id: "0c5d9be1f2a34477" });
+  assert.equal(temperature(after(START, AHEAD, other(T0_MS + 1000))).value, 30);
+  assert.equal(temperature(after(START, AHEAD, other(T0_MS + HOUR_MS))).value, 22);
+});
+
+test("what a snapshot brings from ahead of the gateway's clock gives way to the first live sample", () => {
+  const shown = (ahead_ms: number) => {
+    const latest = { temperature: { value: 30, at_ms: T0_MS + ahead_ms, quality: "synced", provisional: false } };
+    return temperature(after(snapshot(device({ latest })), samples([T0_MS + 1000], { temperature: [22] }))).value;
+  };
+  assert.equal(shown(HOUR_MS), 22);
+  assert.equal(shown(30_000), 30);
 });
 
 test("a provisional value is shown until the committed one has caught up", () => {

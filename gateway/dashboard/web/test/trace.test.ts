@@ -32,12 +32,42 @@ test("a point from before the newest asks for the history again", () => {
 
 test("history goes before the live points that came meanwhile", () => {
   const trace = new Trace(300_000, 1);
+  trace.outdated = true;
+  trace.asking();
   trace.push(3000, 3);
   trace.push(4000, 4);
-  trace.outdated = true;
   trace.load([1000, 2000, 3000], [1, null, 3]);
   assert.deepEqual(points(trace), [[1000, 1], [3000, 3], [4000, 4]]);
   assert.equal(trace.outdated, false);
+});
+
+test("after the clock was set back, points from the future go, those that come meanwhile stay, and once is enough", () => {
+  const trace = new Trace(300_000, 1);
+  trace.push(3_600_000, 9);
+  trace.push(2000, 2);
+  trace.asking();
+  trace.push(3000, 3);
+  trace.push(4000, 4);
+  trace.load([1000, 2000, 3000], [1, 2, 3]);
+  trace.push(5000, 5);
+  assert.deepEqual(points(trace), [[1000, 1], [2000, 2], [3000, 3], [4000, 4], [5000, 5]]);
+  assert.equal(trace.outdated, false);
+});
+
+test("an old point that came meanwhile and is not in the history asks for it again", () => {
+  const trace = new Trace(300_000, 1);
+  trace.asking();
+  trace.push(1000, 1);
+  trace.load([2000, 3000], [2, 3]);
+  assert.equal(trace.outdated, true);
+});
+
+test("times that are corrected while the history is on its way ask for it again", () => {
+  const trace = new Trace(300_000, 1);
+  trace.asking();
+  trace.outdated = true;
+  trace.load([1000], [1]);
+  assert.equal(trace.outdated, true);
 });
 
 test("of one bucket the lowest and the highest stay, in order of time", () => {
