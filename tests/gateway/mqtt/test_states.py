@@ -48,6 +48,49 @@ def test_samples_that_arrive_late_change_nothing_newer() -> None:
     assert (state["seq"], state["at"]) == (50, 1_790_000_130_000)
 
 
+AHEAD_MS = 1_790_003_600_000
+"""Where the gateway's clock puts the start of a board that it is an hour wrong about."""
+
+
+def test_within_one_boot_the_sequence_decides_even_where_the_clock_was_set_back() -> None:
+    states = States(TOPICS)
+    states.update(batch(sample(0, temperature=20, humidity=40), offset_ms=AHEAD_MS), DECIMALS)
+    states.update(batch(sample(1, temperature=21)), DECIMALS)
+    (state,) = due(states, 0)
+    assert (state["temperature"], state["humidity"]) == (21, 40)
+    assert (state["seq"], state["at"]) == (1, 1_790_000_081_000)
+
+
+def test_between_boots_the_time_decides() -> None:
+    states = States(TOPICS)
+    states.update(batch(sample(0, temperature=20), offset_ms=AHEAD_MS), DECIMALS)
+    states.update(batch(sample(1, temperature=21), boot_id="0" * 16), DECIMALS)
+    (state,) = due(states, 0)
+    assert (state["temperature"], state["seq"], state["at"]) == (20, 0, AHEAD_MS + 80_000)
+
+
+def test_a_clock_set_back_while_we_are_restarted_freezes_nothing() -> None:
+    states = States(TOPICS)
+    states.update(batch(sample(0, temperature=20, humidity=40), offset_ms=AHEAD_MS), DECIMALS)
+    states.update(batch(sample(1, temperature=21)), DECIMALS)
+    loaded = States(TOPICS)
+    loaded.load(states.save(), ["greenhouse"])
+    assert due(loaded, 0) == [content(states.message("greenhouse"))]
+    loaded.update(batch(sample(2, temperature=22, humidity=41)), DECIMALS)
+    (state,) = due(loaded, 1_000)
+    assert (state["temperature"], state["humidity"]) == (22, 41)
+    assert (state["seq"], state["at"]) == (2, 1_790_000_082_000)
+
+
+def test_a_provisional_value_is_still_provisional_after_a_restart() -> None:
+    states = States(TOPICS)
+    states.update(batch(sample(0, temperature=20)), DECIMALS)
+    states.provisional("greenhouse", 1_790_000_090_000, {"temperature": 23}, DECIMALS)
+    loaded = States(TOPICS)
+    loaded.load(states.save(), ["greenhouse"])
+    assert due(loaded, 0)[0]["provisional"] is True
+
+
 def test_provisional_values_are_marked_until_a_sample_replaces_them() -> None:
     states = States(TOPICS)
     states.update(batch(sample(0, temperature=20, humidity=40)), DECIMALS)
@@ -83,6 +126,17 @@ def test_no_more_than_asked_for_and_the_rest_next_time() -> None:
         states.update(batch(sample(0, temperature=1), device=f"d{number}"), DECIMALS)
     assert len(due(states, 0, most=3)) == 3
     assert len(due(states, 0, most=3)) == 2
+
+
+def test_what_waits_for_room_is_not_waited_for_by_time() -> None:
+    """A wait of less than nothing would have the bridge ask again at once, and again, until the broker is done."""
+    states = States(TOPICS)
+    states.update(batch(sample(0, temperature=1)), DECIMALS)
+    due(states, 0)
+    states.update(batch(sample(1, temperature=2)), DECIMALS)
+    assert states.due(400, 0) == ([], 600)
+    assert states.due(5_000, 0) == ([], None)
+    assert len(due(states, 5_000)) == 1
 
 
 def test_states_survive_a_restart_for_devices_still_known() -> None:
