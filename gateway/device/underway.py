@@ -77,8 +77,8 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
 
 
 def _continues(batch: Batch, first: Batch, last: int, offset_ms: int) -> bool:
-    """Whether `batch` may be one with `first`, which ends at `last` and has `offset_ms` by now: no hole between, and all
-    else the same.
+    """Whether `batch` may be one with `first`, which ends at `last` and has `offset_ms` by now: no hole between, and
+    all else the same.
 
     Offsets estimated by arrival shrink with every frame, and the smallest is best for all; one that grows means that
     the wall clock was set between them. Synced ones must agree."""
