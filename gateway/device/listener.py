@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,16 +23,19 @@ from gateway.store.devices import DeviceInfo
 if TYPE_CHECKING:
     from gateway.config import Limits
 
+UNREAD_BYTES: Final = 1 << 18
+"""What may wait in a socket that its device does not read; our own frames never come near it (`OUTGOING_BYTES`)."""
 TOKEN_LENGTH: Final = 43
 """32 bytes as base64url without padding."""
 
 
-def listener_options(limits: Limits) -> dict[str, Any]:
-    """All that `websockets.serve` is told, for devices and for the conformance tests alike."""
+def listener_options(limits: Limits, sockets: set[DeviceSocket] | None = None) -> dict[str, Any]:
+    """All that `websockets.serve` is told, for devices and for the conformance tests alike. `sockets` is kept: all that
+    are open, from their first byte on."""
     library_log = logging.getLogger("device.websockets")
     library_log.setLevel(logging.WARNING)  # its debug lines hold the headers, and with them the token
     return {
-        "create_connection": DeviceSocket,
+        "create_connection": partial(DeviceSocket, sockets=set() if sockets is None else sockets),
         "compression": None,  # it costs 300 KB a connection, and a board has no room for it
         "select_subprotocol": _select_subprotocol,
         "max_size": limits.frame_bytes,
@@ -48,10 +53,11 @@ def listener_options(limits: Limits) -> dict[str, Any]:
 class DeviceSocket(ServerConnection):
     """A connection that knows whose token opened it."""
 
-    owner: DeviceInfo
-
-    def __init__(self, protocol: ServerProtocol, *args: Any, **options: Any) -> None:
+    def __init__(self, protocol: ServerProtocol, *args: Any, sockets: set[DeviceSocket], **options: Any) -> None:
         super().__init__(protocol, *args, **options)
+        self.owner: DeviceInfo | None = None
+        """Known once its token was looked up."""
+        self._sockets = sockets
         receive = protocol.recv_frame
 
         def receive_frame(frame: Frame) -> None:
@@ -62,6 +68,19 @@ class DeviceSocket(ServerConnection):
             receive(frame)
 
         vars(protocol)["recv_frame"] = receive_frame
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._sockets.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._sockets.discard(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.get_write_buffer_size() > UNREAD_BYTES:
+            self.transport.abort()  # the library answers pings without asking whether anybody reads the answers
 
 
 def _select_subprotocol(_socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
+from websockets.protocol import CONNECTING
 
 from gateway.clock import Clock
 from gateway.command.ledger import Ledger, no_answer
@@ -73,6 +74,8 @@ class DeviceServer:
         self._clock = clock
         self._gateway_id = gateway_id
         self._known: dict[str, Known] = {}
+        self._sockets: set[DeviceSocket] = set()
+        """All that are open, those in their handshake too."""
         self._connections: set[Connection] = set()
         self._checkers: dict[str, Checker] = {}
         self._server: Server | None = None
@@ -88,7 +91,7 @@ class DeviceServer:
                 host,
                 port,
                 process_request=self._admit,
-                **listener_options(self._limits),
+                **listener_options(self._limits, self._sockets),
             )
         except OSError as error:
             raise ConfigError(_why_not_listening(error, host, port)) from error
@@ -102,6 +105,9 @@ class DeviceServer:
         self._server.close(close_connections=False)
         for connection in self._connections:
             connection.stop()
+        for socket in list(self._sockets):
+            if socket.state is CONNECTING:  # its handshake would hold us up for 10 s
+                socket.transport.abort()
         await self._server.wait_closed()
         self._server = None
 
@@ -139,6 +145,7 @@ class DeviceServer:
 
     async def _serve_device(self, socket: ServerConnection) -> None:
         assert isinstance(socket, DeviceSocket)  # noqa: S101  for mypy, as above
+        assert socket.owner is not None  # noqa: S101  `_admit` let it in
         device, address = socket.owner.id, _address(socket)
         known = self._known.setdefault(device, Known())
         now = Now(self._clock.monotonic_ms(), self._clock.wall_ms(), self._clock.wall_trusted())

@@ -247,6 +247,24 @@ def test_a_client_that_never_reads_is_closed_with_4006(tmp_path: Path, caplog: p
     run(scenario())
 
 
+def test_who_pings_and_never_reads_is_cut_off(tmp_path: Path) -> None:
+    """The library answers pings itself: its answers would fill our memory."""
+
+    async def scenario() -> None:
+        async with with_a_bystander(tmp_path) as door:
+            _, writer = await opened_raw(door)
+            pings = (b"\x89\xfd" + bytes(4) + bytes(125)) * 500
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                while sent < 50_000_000:
+                    writer.write(pings)
+                    await writer.drain()
+                    sent += len(pings)
+            assert sent < 50_000_000
+
+    run(scenario())
+
+
 def test_too_many_errors_close_with_4005(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with with_a_bystander(tmp_path, errors=20) as door:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from pathlib import Path
@@ -560,6 +561,23 @@ def test_a_disk_that_hangs_does_not_hold_up_the_stop(tmp_path: Path) -> None:
             assert time.monotonic() - began_s < 3
             assert not any(frame["type"] == "ack" for frame in device.seen)
             door.store.running.set()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["nothing", "half a handshake"])
+def test_who_has_not_finished_its_handshake_does_not_hold_up_the_stop(said: bytes, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_door(tmp_path) as door:
+            reader, writer = await asyncio.open_connection("127.0.0.1", door.server.port)
+            writer.write(said)
+            await asyncio.sleep(0.05)
+            began_s = time.monotonic()
+            await door.server.stop()
+            assert time.monotonic() - began_s < 3
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
 
     run(scenario())
 
