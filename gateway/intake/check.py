@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
+from typing import Annotated, Any, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -18,6 +18,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from gateway.device import wire
 from gateway.errors import DeviceError
 from gateway.model import Record, Refusal, Refused, Sample
+
+
+MORE_COLUMNS: Final = 64
+"""Columns a frame may have beyond those of its profile, as that of a newer firmware has. What is more would take memory
+and a row in quarantine each."""
 
 
 class Limits(Protocol):
@@ -165,15 +170,21 @@ class Checker:
     def _sort(self, rough: wire.Rough, trend: Trend) -> Checked:
         """Value by value. Raises DeviceError where the frame as a whole is of no use."""
         times, values = _table(rough)
+        self._check_width(values)
         columns: list[tuple[str, list[float | None]]] = []
         refusals: dict[int, list[Refusal]] = {}
         for name, column in values.items():
+            if name not in self._limits:
+                if refused_from := _unknown(name, column):
+                    place, refusal = refused_from
+                    refusals.setdefault(place, []).append(refusal)
+                continue
             good: list[float | None] = []
             for place, value in enumerate(column):
-                refusal = self._refusal(name, value)
-                if refusal is not None:
-                    refusals.setdefault(place, []).append(refusal)
-                good.append(None if refusal is not None or value is None else float(value))
+                wrong = self._refusal(name, value)
+                if wrong is not None:
+                    refusals.setdefault(place, []).append(wrong)
+                good.append(None if wrong is not None or value is None else float(value))
             columns.append((name, good))
         return self._finish(rough.boot, rough.seq, times, columns, refusals, trend)
 
@@ -181,19 +192,25 @@ class Checker:
         values = rough.body.get("values")
         if not isinstance(values, dict) or not _is_time(rough.body.get("t")):
             raise rough.error
+        self._check_width(values)
         refusals = [r for name, value in values.items() if (r := self._refusal(name, value)) is not None]
         wrong = {refusal.quantity for refusal in refusals}
         good = {n: float(v) for n, v in values.items() if v is not None and wire.clean(n, wire.MAX_NAME) not in wrong}
         return CheckedLatest(good, _first_error(rough.boot, None, {0: refusals} if refusals else {}))
+
+    def _check_width(self, values: Mapping[str, Any]) -> None:
+        most = len(self._limits) + MORE_COLUMNS
+        if len(values) > most:
+            raise DeviceError("frame.columns", f"{len(values)} columns; {most} are allowed with this profile")
 
     def _refusal(self, name: str, value: Any) -> Refusal | None:
         """Why `value` cannot be kept under `name`, or None when it can."""
         if value is None:
             return None
         limits = self._limits.get(name)
-        shown = wire.clean(name, wire.MAX_NAME)
         if limits is None:
-            return Refusal(shown, _text(value), "value.unknown", f"'{shown}' is no quantity of the profile")
+            return _no_quantity(name, value)
+        shown = wire.clean(name, wire.MAX_NAME)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return Refusal(shown, _text(value), "value.type", f"{shown} must be a number or null")
         if isinstance(value, float) and not math.isfinite(value):
@@ -257,6 +274,20 @@ def _table(rough: wire.Rough) -> tuple[list[int], dict[str, list[Any]]]:
     if not all(_is_time(t_ms) for t_ms in times):
         raise DeviceError("frame.field", "samples: `t` holds integers from 0 to 2^53 - 1")
     return times, values
+
+
+def _unknown(name: str, column: Sequence[Any]) -> tuple[int, Refusal] | None:
+    """The one refusal of a column that is no quantity, and the place of its first value. None where it has none."""
+    values = [value for value in column if value is not None]
+    if not values:
+        return None
+    place = next(place for place, value in enumerate(column) if value is not None)
+    return place, _no_quantity(name, values[0] if len(values) == 1 else values)
+
+
+def _no_quantity(name: str, value: Any) -> Refusal:
+    shown = wire.clean(name, wire.MAX_NAME)
+    return Refusal(shown, _text(value), "value.unknown", f"'{shown}' is no quantity of the profile")
 
 
 def _uneven(boot: int, seq: int, name: str, length: int, expected: int) -> DeviceError:

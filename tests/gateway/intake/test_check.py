@@ -69,7 +69,33 @@ def test_a_bad_value_is_refused_with_its_reason_and_its_neighbours_go_on(value: 
     assert (outcome.error.wire_code, outcome.error.boot, outcome.error.seq) == (code, 1, 11)
 
 
-def test_an_unknown_quantity_is_refused_value_by_value() -> None:
+def test_a_column_that_is_no_quantity_is_refused_once() -> None:
+    outcome = checked({"temperature": [20] * 1000, "tempo": [None] + [1] * 999})
+    (code,) = [place for place, codes in enumerate(codes_of(outcome)) if codes]
+    assert code == 1
+    (refusal,) = outcome.records[1].refused  # type: ignore[union-attr]  # a Sample, as `codes_of` shows
+    assert (refusal.quantity, refusal.code, refusal.value[:7]) == ("tempo", "value.unknown", "[1, 1, ")
+    assert len(refusal.value) == wire.MAX_TEXT
+
+
+def test_a_frame_of_too_many_columns_is_refused_as_a_whole() -> None:
+    most = len(PROFILE.quantities) + check.MORE_COLUMNS
+    columns = {f"q{number}": [1] for number in range(most + 1)}
+    (record,) = checked(columns).records
+    assert isinstance(record, Refused)
+    assert record.code == "frame.columns"
+    del columns["q0"]
+    (sample,) = checked(columns).records
+    assert isinstance(sample, Sample)
+    assert len(sample.refused) == most
+    text = json.dumps({"type": "latest", "boot": 1, "t": 5, "values": dict.fromkeys(range(most + 1), 1)})
+    latest = wire.decode(text, CHECKER.decoder)
+    assert isinstance(latest, wire.Rough)
+    with pytest.raises(DeviceError, match="columns"):
+        CHECKER.latest(latest)
+
+
+def test_an_unknown_quantity_is_refused_at_its_first_value() -> None:
     outcome = checked({"temperature": [20, 21], "tempo\n": [1, None]})
     assert values_of(outcome) == [{"temperature": 20.0}, {"temperature": 21.0}]
     assert codes_of(outcome) == [["value.unknown"], []]
