@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.clock import Clock
-from gateway.command.ledger import failed, new_id, no_answer
+from gateway.command.ledger import ANSWER_GRACE_S, failed, new_id, no_answer
 from gateway.device import wire
 from gateway.errors import NoHolder, StoreError
 from gateway.model import Command, Result
@@ -29,11 +29,13 @@ class Dispatcher:
     async def send(
         self, device: str, name: str, args: Mapping[str, Any] | None = None, timeout_s: float = 10
     ) -> Result:
-        """Ask `device` to carry out `name`, waiting `timeout_s` for its answer. What goes wrong is in the result.
+        """Ask `device` to carry out `name`, to be begun within `timeout_s`. Its answer is waited for a little longer
+        (`ANSWER_GRACE_S`). What goes wrong is in the result.
 
         Codes: `device.offline`, `command.invalid`, `command.busy`, `command.unanswered`, `store.unavailable`, and those
         of the device."""
         command_id = new_id()
+        wait_s = timeout_s + ANSWER_GRACE_S
         began_ms = self._clock.monotonic_ms()
         try:
             command = Command(
@@ -42,8 +44,8 @@ class Dispatcher:
                 args=msgspec.convert(dict(args or {}), wire.Flat),
                 deadline_ms=int(timeout_s * 1000),
             )
-            async with asyncio.timeout(timeout_s + 1):  # the store keeps the time; this is for one that does not
-                result = await self._store.send(device, command, timeout_s)
+            async with asyncio.timeout(wait_s + 1):  # the store keeps the time; this is for one that does not
+                result = await self._store.send(device, command, wait_s)
         except msgspec.ValidationError as error:
             result = failed(command_id, "command.invalid", f"not a command: {error}")
         except NoHolder:

@@ -13,6 +13,8 @@ from gateway.model import Command, Result, Status
 
 MOST_OPEN: Final = 32
 """Commands one device may have open; more are refused at once, so that nothing piles up before a sleeping device."""
+ANSWER_GRACE_S: Final = 2
+"""How long after its deadline the result of a command is still waited for: it may be begun at the last moment."""
 
 
 def new_id() -> str:

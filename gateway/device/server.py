@@ -7,14 +7,14 @@ import errno
 import logging
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.protocol import CONNECTING
 
 from gateway.clock import Clock
-from gateway.command.ledger import Ledger, no_answer
+from gateway.command.ledger import ANSWER_GRACE_S, Ledger, no_answer
 from gateway.device import wire
 from gateway.device.boots import Now, Remembered
 from gateway.device.connection import Connection, Surroundings
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from gateway.config import DevicesConfig, Limits
 
 log = logging.getLogger("device")
-
-ANSWER_GRACE_S: Final = 2
-"""How long after its deadline the result of a command is still waited for: it may be begun at the last moment."""
 
 
 @dataclass(slots=True)

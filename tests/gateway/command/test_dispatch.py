@@ -78,6 +78,15 @@ def test_a_device_that_does_not_answer_leaves_it_unknown(tmp_path: Path) -> None
     assert dispatched(tmp_path, silence, timeout_s=0.05).status is Status.UNKNOWN
 
 
+def test_what_was_begun_at_the_last_moment_may_still_be_answered(tmp_path: Path) -> None:
+    async def late(command: Command) -> Result:
+        assert command.deadline_ms == 50
+        await asyncio.sleep(0.3)
+        return Result(id=command.id, status=Status.DONE)
+
+    assert dispatched(tmp_path, late, timeout_s=0.05).status is Status.DONE
+
+
 def test_a_store_that_cannot_ends_it_as_failed(tmp_path: Path) -> None:
     class Away:
         async def send(self, *_: Any) -> Result:
