@@ -154,6 +154,8 @@ class Gap(Message, frozen=True, tag="gap"):
             raise ValueError("a gap with `to` null needs `at_most`")
         if self.to is not None and self.to < self.first:
             raise ValueError("a gap's `to` is below its `from`")
+        if self.to is not None and self.count is not None and self.count > self.to - self.first + 1:
+            raise ValueError("a gap's `count` is more than `from` to `to`")
 
 
 class Event(Message, frozen=True, tag="event"):
