@@ -19,7 +19,6 @@ from gateway.device import wire
 from gateway.errors import DeviceError
 from gateway.model import Record, Refusal, Refused, Sample
 
-
 MORE_COLUMNS: Final = 64
 """Columns a frame may have beyond those of its profile, as that of a newer firmware has. What is more would take memory
 and a row in quarantine each."""
