@@ -166,8 +166,9 @@ class Session:
         `checkers[""]` is for boots that name no profile."""
         if self.state is not State.GREETING or self.hello is None:
             return []
+        running = self.hello.boots[-1]
         for said, known in zip(self.hello.boots, committed, strict=True):
-            if known.through >= said.next:
+            if said is running and known.through >= said.next:  # an older boot has ended: it frees what is committed
                 text = f"boot {said.boot} ({said.id}) has {known.through} committed here, but {said.next} is its next"
                 return self.close(CloseCode.COMMITTED, DeviceError("hello.committed", text, boot=said.boot))
             self.boots[said.boot] = Boot(said, known.through, checkers[said.profile or ""], self._memory)

@@ -145,6 +145,18 @@ def test_more_committed_than_next_closes_with_4010() -> None:
     assert (codes(outputs), closes(outputs)) == (["hello.committed"], [4010])
 
 
+def test_an_older_boot_of_which_more_is_committed_is_told_how_much() -> None:
+    """Its board lost its power before it wrote down what it took; a boot that has ended cannot draw a new boot_id."""
+    talk = Talk(through=4)
+    old, running = hello()["boots"]
+    talk.say(hello(boots=[{**old, "next": 1}, running]))
+    _, welcome = messages(talk.welcome())
+    assert isinstance(welcome, wire.Welcome)
+    assert [(boot.boot, boot.committed) for boot in welcome.boots] == [(16, 4), (17, 4)]
+    (batch,) = batches(talk.samples(4, 20, 21, boot=16))
+    assert batch.first == 5
+
+
 def test_after_the_end_nothing_happens_any_more() -> None:
     talk = Talk().opened()
     talk.samples(0, 20)
