@@ -7,7 +7,7 @@ import errno
 import logging
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from gateway.config import DevicesConfig, Limits
 
 log = logging.getLogger("device")
+
+CONNECTIONS_PER_TOKEN: Final = 4
+"""A board has one, and one more for each that it lost without either side noticing."""
 
 
 @dataclass(slots=True)
@@ -134,6 +137,15 @@ class DeviceServer:
             log.warning("%s was refused: its token is not known", _address(socket))
             how = "Send the token that `mpy-gateway devices add` printed, as `Authorization: Bearer <token>`."
             return refusal(socket, HTTPStatus.UNAUTHORIZED, how)
+        if (
+            sum(other.owner is not None and other.owner.id == owner.id for other in self._sockets)
+            >= CONNECTIONS_PER_TOKEN
+        ):
+            log.warning("%s was refused: %s has %d connections", _address(socket), owner.id, CONNECTIONS_PER_TOKEN)
+            text = (
+                f"{CONNECTIONS_PER_TOKEN} connections are open with this token already; close one, or try again later."
+            )
+            return refusal(socket, HTTPStatus.SERVICE_UNAVAILABLE, text)
         assert isinstance(socket, DeviceSocket)  # noqa: S101  for mypy: we told `serve` to make these
         socket.owner = owner
         return None

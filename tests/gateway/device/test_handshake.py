@@ -101,6 +101,19 @@ def test_no_more_devices_than_the_limit_are_let_in(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_one_token_holds_four_connections_and_leaves_room_for_others(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_door(tmp_path, connections=5) as door:
+            held = [await door.knock() for _ in range(4)]
+            status, sentence = await refused(door, SUBPROTOCOL, headers=bearer(door.tokens["greenhouse"]))
+            assert (status, sentence[:35]) == (503, "4 connections are open with this to")
+            await (await door.enter("second")).works()
+            await held[0].socket.close()
+            await (await door.enter()).works()
+
+    run(scenario())
+
+
 def test_a_browser_that_looks_in_is_told_that_this_is_a_websocket(tmp_path: Path) -> None:
     async def scenario() -> None:
         import asyncio
