@@ -77,7 +77,9 @@ BootNumber = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 DeviceId = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_-]{0,31}\Z")]
 BootId = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
 ProfileHash = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
-Label = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]*\Z", max_length=64)]
+_HARMFUL: Final = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+"""Control characters, line separators, and what turns the direction of writing: for no terminal."""
+Label = Annotated[str, Meta(pattern=rf"\A[^{_HARMFUL}]*\Z", max_length=64)]
 CommandId = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_-]{1,32}\Z")]
 Name = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,31}\Z")]
 Scalar: TypeAlias = str | float | int | bool | None
@@ -108,7 +110,7 @@ class HelloBoot(Struct, frozen=True):
 
 class Hello(Message, frozen=True, tag="hello"):
     device: DeviceId
-    hardware: Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z", max_length=64)]
+    hardware: Annotated[str, Meta(pattern=rf"\A[^{_HARMFUL}]+\Z", max_length=64)]
     boots: Annotated[list[HelloBoot], Meta(min_length=1, max_length=64)]
     node: Label = ""
     firmware: Label = ""
@@ -362,7 +364,7 @@ def _whole(value: Any, below: int) -> int | None:
     return value if type(value) is int and 0 <= value < below else None
 
 
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNPRINTABLE: Final = re.compile(rf"[{_HARMFUL}\ud800-\udfff]")
 
 
 def clean(text: str, limit: int) -> str:

@@ -134,6 +134,16 @@ def test_cleaned_text_is_one_printable_line_within_its_limit(text: str, limit: i
     cleaned.encode()
 
 
+@pytest.mark.parametrize("character", [*"\x00\x1b\x7f\x85\x9b\u061c\u200e\u2028\u2029\u202e\u2066\u2069"])
+def test_what_could_deceive_a_terminal_is_neither_a_name_nor_left_in_a_text(character: str) -> None:
+    boots = [{"boot": 0, "id": "0" * 16, "first": 0, "next": 0}]
+    for field in ("hardware", "node", "firmware"):
+        text = json.dumps({"type": "hello", "device": "a", "hardware": "1", "boots": boots, field: f"a{character}b"})
+        assert code_of(text) == "hello.invalid"
+        assert code_of(text.replace(json.dumps(character)[1:-1], "ä\u4f60\U0001f600 -")) is None
+    assert wire.clean(f"a{character}b", 9) == "a\ufffdb"
+
+
 def test_every_close_code_has_a_reason_that_fits_into_its_frame() -> None:
     assert set(wire.CLOSE_REASONS) == set(wire.CloseCode)
     assert all(len(reason) <= 123 for reason in wire.CLOSE_REASONS.values())
