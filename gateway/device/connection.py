@@ -244,11 +244,11 @@ class Connection:
                 try:
                     async with asyncio.timeout(self._stall_s):
                         await self._socket.send(data, text=text)
-                except TimeoutError:
-                    self.end(CloseCode.TOO_SLOW)
-                    return
-                except ConnectionClosed:
-                    self._gone = True
+                except (TimeoutError, ConnectionClosed) as error:
+                    if isinstance(error, TimeoutError) and self._socket.state is OPEN:
+                        self.end(CloseCode.TOO_SLOW)
+                        return
+                    self._gone = True  # it may be closing, too, and then nothing is sent any more
                     self._progress.set()
                     return
                 self._outgoing.popleft()

@@ -146,6 +146,32 @@ def test_a_store_that_fails_is_tried_again_in_order_and_the_device_is_told_once(
     run(scenario())
 
 
+def test_a_long_outage_of_the_disk_is_not_the_devices_fault_and_loses_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is read any more, the answer to our ping neither, so the keepalive ends the connection with 1011."""
+    caplog.set_level(logging.INFO, "device")
+
+    async def scenario() -> None:
+        async with open_door(tmp_path, store_class=MoodyStore, ping_s=0.4) as door:
+            device = await door.enter()
+            door.store.failures = 1_000_000
+            for seq in range(200):
+                await device.samples(seq, 20)
+            await asyncio.sleep(2.5)
+            assert "too slow" not in caplog.text
+            device.socket.transport.abort()
+            door.store.failures = 0
+            again = await door.enter()
+            committed = again.welcome["boots"][0]["committed"]
+            await again.samples(committed + 1, *[20] * (200 - committed - 1))
+            await until_acked(again, 199)
+            records = [record for record in await door.records() if isinstance(record, Sample)]
+            assert seqs(records) == list(range(200))
+
+    run(scenario())
+
+
 def test_a_batch_too_large_for_the_store_is_split(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_door(tmp_path, store_class=MoodyStore) as door:
