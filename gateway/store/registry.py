@@ -125,19 +125,25 @@ class Registry:
         return result
 
     async def _commit(self) -> None:
-        while self._waiting:
-            changes, self._waiting = self._waiting, []
-            try:
-                results, entries = await self._database.run(_transaction, changes)
-            except Unavailable as error:
-                results, entries = [Unavailable(str(error)) for _ in changes], []
-            except Exception as error:  # the edge of a task: whoever waits must hear of it
-                log.exception("a change of the registry failed by a fault of ours")
-                results, entries = [Unavailable(f"fault in the registry: {error!r}") for _ in changes], []
+        try:
+            while self._waiting:
+                changes, self._waiting = self._waiting, []
+                for change, result in zip(changes, await self._results(changes), strict=True):
+                    change.resolve(result)
+        finally:
+            self._committing = None
+
+    async def _results(self, changes: list[_Change]) -> list[Any]:
+        """Of one transaction, which watchers have been told of."""
+        try:
+            results, entries = await self._database.run(_transaction, changes)
             self._tell(entries)
-            for change, result in zip(changes, results, strict=True):
-                change.resolve(result)
-        self._committing = None
+        except Unavailable as error:
+            return [Unavailable(str(error)) for _ in changes]
+        except Exception as error:  # the edge of a task: whoever waits must hear of it
+            log.exception("a change of the registry failed by a fault of ours")
+            return [Unavailable(f"fault in the registry: {error!r}") for _ in changes]
+        return results
 
     async def _poll(self) -> None:
         """Tell watchers what other processes changed."""

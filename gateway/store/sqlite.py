@@ -172,9 +172,11 @@ class SqliteStore:
         return int(id)
 
     def _committed(self, batches: list[Batch]) -> None:
-        for batch in batches:
-            self._note_latest(batch)
-        self._feed.publish(batches)
+        try:
+            for batch in batches:
+                self._note_latest(batch)
+        finally:
+            self._feed.publish(batches)  # whatever happens: the feed counts them
 
     def _note_latest(self, batch: Batch) -> None:
         latest = self._latest.setdefault(batch.device, {})

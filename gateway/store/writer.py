@@ -168,12 +168,18 @@ class Writer:
 
     async def _commit(self, appends: list[_Append]) -> None:
         began = time.perf_counter()
-        await self._attempt(appends)
-        self.last_commit_ms = (time.perf_counter() - began) * 1000
-        self.queued -= sum(len(append.batch.records) for append in appends)
-        self._committing = None
-        if self._waiting and not self._closed:
-            self._schedule()
+        try:
+            await self._attempt(appends)
+        except Exception as error:  # the edge of a task: whoever waits must hear of it, and may ask again
+            log.exception("a commit could not be told of, by a fault of ours")
+            for append in appends:
+                _resolve(append.future, Unavailable(f"fault in the store: {error!r}"))
+        finally:
+            self.last_commit_ms = (time.perf_counter() - began) * 1000
+            self.queued -= sum(len(append.batch.records) for append in appends)
+            self._committing = None
+            if self._waiting and not self._closed:
+                self._schedule()
 
     async def _attempt(self, appends: list[_Append]) -> None:
         try:

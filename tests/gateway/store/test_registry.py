@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import Conflict
+from gateway.errors import Conflict, Unavailable
 from gateway.store import registry as registry_module
 from gateway.store.port import Entry
 from gateway.store.registry import Registry
@@ -143,6 +143,20 @@ def test_a_crash_between_writes_leaves_the_last_commit(tmp_path: Path) -> None:
         assert entry is not None
         assert entry.value == b"old"
         await registry.put("k", b"new")
+        await registry.close()
+
+    run(work())
+
+
+def test_a_fault_after_the_commit_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        registry = Registry(tmp_path)
+        await registry.open()
+        with monkeypatch.context() as fault:
+            fault.setattr(registry, "_tell", lambda _: 1 / 0)
+            with pytest.raises(Unavailable):
+                await registry.put("key", b"1")
+        assert await registry.put("key", b"2") == 2
         await registry.close()
 
     run(work())

@@ -403,6 +403,24 @@ def test_a_replaced_file_confuses_no_cursor(state: Path) -> None:
     assert run(read(newer)) == list(range(5))
 
 
+def test_a_fault_after_the_commit_holds_up_nobody(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        async with opened(state) as store:
+            epoch = await store.claim("greenhouse", "gw")
+            with monkeypatch.context() as fault:
+                fault.setattr(store, "_note_latest", lambda _: 1 / 0)
+                with pytest.raises(Unavailable):
+                    await store.append(epoch, batch(sample(0)))
+            assert await store.append(epoch, batch(sample(0))) == 0  # it is there
+            assert await store.append(epoch, batch(sample(1))) == 1
+            first, second = await store.read("")
+            assert (first.first, second.first) == (0, 1)
+            assert await store.read(second.cursor) == []
+            assert store.stats()["queue"] == 0
+
+    run(work())
+
+
 def test_a_live_reader_can_tell_how_much_it_skipped(state: Path) -> None:
     async def work() -> None:
         async with opened(state) as store:
