@@ -11,7 +11,7 @@ import contextlib
 import logging
 import sqlite3
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -133,7 +133,7 @@ class Registry:
         finally:
             self._committing = None
 
-    async def _results(self, changes: list[_Change]) -> list[Any]:
+    async def _results(self, changes: Sequence[_Change]) -> Sequence[Any]:
         """Of one transaction, which watchers have been told of."""
         try:
             results, entries = await self._database.run(_transaction, changes)
@@ -217,7 +217,7 @@ class _Change:
 # ---- in the database's thread ----------------------------------------------------------------------------------
 
 
-def _transaction(connection: sqlite3.Connection, changes: list[_Change]) -> tuple[list[Any], list[_Newest]]:
+def _transaction(connection: sqlite3.Connection, changes: Sequence[_Change]) -> tuple[list[Any], list[_Newest]]:
     """Returns each change's result, and the newest state of every key touched."""
     results: list[Any] = []
     touched: set[str] = set()
