@@ -123,16 +123,27 @@ class Devices:
 
     async def set_hardware(self, device: str, hardware: str) -> None:
         """Remember which piece of hardware `device` is."""
+        await self._set_hardware(device, hardware)
+
+    async def replace(self, device: str) -> None:
+        """Forget which piece of hardware `device` is: the next one that comes with its token takes its place. Raises
+        ConfigError where there is no such device."""
+        if not await self._set_hardware(device, None):
+            raise _no_such(device)
+
+    async def _set_hardware(self, device: str, hardware: str | None) -> bool:
+        """False: no such device."""
         while found := await self._registry.get(f"device/{device}"):
             record = _decode(found.value)
             if record.hardware == hardware:
-                return
+                return True
             try:
                 value = _encode(msgspec.structs.replace(record, hardware=hardware))
                 await self._registry.cas(f"device/{device}", value, found.revision)
             except Conflict:
                 continue
-            return
+            return True
+        return False
 
     async def seen(self, device: str, at_ms: int) -> None:
         """It was heard of at `at_ms`: known here at once, and written when ten minutes newer than what is written."""
@@ -152,6 +163,11 @@ class Devices:
         self._seen_written.pop(device, None)
         return True
 
+    async def remove(self, device: str) -> None:
+        """`revoke`, where that there is none is an error. Raises ConfigError."""
+        if not await self.revoke(device):
+            raise _no_such(device)
+
     async def list(self) -> list[DeviceInfo]:
         """All devices, by id."""
         seen = {entry.key.removeprefix("seen/"): int(entry.value) for entry in await self._registry.list("seen/")}
@@ -169,11 +185,17 @@ class Devices:
         return int(entry.value) if entry else None
 
     async def _write_seen(self, device: str) -> None:
+        if await self._registry.get(f"device/{device}") is None:  # removed while it was connected
+            return
         at_ms = self._seen_written[device] = self._seen[device]
         await self._registry.put(f"seen/{device}", str(at_ms).encode())
 
     def _info(self, device: str, record: _Record, last_seen_ms: int | None) -> DeviceInfo:
         return DeviceInfo(device, record.node, record.profile, record.hardware, record.added_ms, last_seen_ms)
+
+
+def _no_such(device: str) -> ConfigError:
+    return ConfigError(f'there is no device "{device[:40]}"; `mpy-gateway devices list` shows all')
 
 
 def _hash(token: str) -> str:

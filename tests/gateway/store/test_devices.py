@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -135,6 +136,49 @@ def test_the_hardware_is_remembered(tmp_path: Path, profile: Profile) -> None:
         entry = await registry.get("device/greenhouse")
         assert entry is not None
         assert entry.revision == 2
+
+    with_devices(tmp_path, work)
+
+
+def test_the_hardware_of_a_replaced_device_is_forgotten_and_nothing_else(tmp_path: Path, profile: Profile) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        token = await devices.add("greenhouse", profile)
+        before = await devices.get("greenhouse")
+        for _ in range(2):
+            await devices.set_hardware("greenhouse", "a4cf12b0c3d4")
+            await devices.replace("greenhouse")
+            assert await devices.by_token(token) == before
+        await devices.replace("greenhouse")
+        with pytest.raises(ConfigError, match='no device "attic"'):
+            await devices.replace("attic")
+
+    with_devices(tmp_path, work)
+
+
+def test_a_change_at_the_same_time_does_not_undo_a_replacement(tmp_path: Path, profile: Profile) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        await devices.add("greenhouse", profile)
+        await devices.set_hardware("greenhouse", "a4cf12b0c3d4")
+        await asyncio.gather(devices.replace("greenhouse"), devices.set_hardware("greenhouse", "b"))
+        entry = await registry.get("device/greenhouse")
+        assert entry is not None
+        assert entry.revision == 4  # both wrote, one after the other
+
+    with_devices(tmp_path, work)
+
+
+def test_a_removed_device_leaves_nothing_and_its_name_is_free(tmp_path: Path, profile: Profile) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        old = await devices.add("greenhouse", profile)
+        await devices.seen("greenhouse", NOW_MS)
+        await devices.remove("greenhouse")
+        await devices.seen("greenhouse", NOW_MS)  # its connection ends a little later
+        assert [entry.key for entry in await registry.list("")] == [f"profile/{profile.hash}"]
+        with pytest.raises(ConfigError, match='no device "greenhouse"'):
+            await devices.remove("greenhouse")
+        new = await devices.add("greenhouse", profile)
+        assert await devices.by_token(old) is None
+        assert await devices.by_token(new) is not None
 
     with_devices(tmp_path, work)
 
