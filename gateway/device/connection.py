@@ -76,9 +76,13 @@ class Surroundings:
 class Connection:
     """A device's connection while it lasts."""
 
-    def __init__(self, socket: ServerConnection, session: Session, info: ConnectionInfo, around: Surroundings) -> None:
+    def __init__(
+        self, socket: ServerConnection, session: Session, info: ConnectionInfo, around: Surroundings, *, added_ms: int
+    ) -> None:
         self.session = session
         self.info = info
+        self.added_ms = added_ms
+        """When the device was registered whose token opened it."""
         self.epoch = 0
         """Given by the store while greeting."""
         self.closing: Close | None = None

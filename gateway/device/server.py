@@ -79,6 +79,7 @@ class DeviceServer:
         self._connections: set[Connection] = set()
         self._checkers: dict[str, Checker] = {}
         self._server: Server | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._around = Surroundings(
             store=store, clock=clock, limits=limits, greet=self._greet, newest=self._newest, answered=self._answered
         )
@@ -95,6 +96,7 @@ class DeviceServer:
             )
         except OSError as error:
             raise ConfigError(_why_not_listening(error, host, port)) from error
+        self._watching = asyncio.create_task(self._watch_devices(), name="device-watch")
         self.port = next(iter(self._server.sockets)).getsockname()[1]
         log.info("devices connect to ws://%s:%d", host, self.port)
 
@@ -110,6 +112,9 @@ class DeviceServer:
                 socket.transport.abort()
         await self._server.wait_closed()
         self._server = None
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait((self._watching,))
 
     async def close_device(self, device: str, code: int, reason: str) -> None:
         """Close the connection of `device`, if it has one."""
@@ -117,6 +122,22 @@ class DeviceServer:
         if known is not None and known.live is not None:
             log.info("%s is disconnected: %s", device, reason)
             known.live.end(code, reason)
+
+    async def _watch_devices(self) -> None:
+        """Disconnect devices that are removed, in whatever process (`devices remove`)."""
+        async for change in self._store.watch("device/"):
+            device = (change if isinstance(change, str) else change.key).removeprefix("device/")
+            connections = [each for each in self._connections if each.session.device == device]
+            if not connections:
+                continue
+            try:
+                owner = None if isinstance(change, str) else await self._devices.get(device)
+            except StoreError as error:
+                log.warning("%s: whether it was removed cannot be looked up: %s", device, error)
+                continue
+            for connection in connections:
+                if owner is None or owner.added_ms != connection.added_ms:  # gone, or made anew with another token
+                    connection.end(CloseCode.NOT_ITS_TOKEN, "the device was removed")
 
     # The handshake
 
@@ -160,7 +181,7 @@ class DeviceServer:
         now = Now(self._clock.monotonic_ms(), self._clock.wall_ms(), self._clock.wall_trusted())
         session = Session(device, self._gateway_id, self._limits, known.memory, now)
         info = ConnectionInfo(device=device, epoch=0, address=address, since_ms=now.wall_ms)
-        connection = Connection(socket, session, info, self._around)
+        connection = Connection(socket, session, info, self._around, added_ms=socket.owner.added_ms)
         self._connections.add(connection)
         try:
             await connection.run()
@@ -183,7 +204,7 @@ class DeviceServer:
     async def _welcome(self, connection: Connection, known: Known, hello: wire.Hello) -> list[Output]:
         device = hello.device
         owner = await self._devices.get(device)
-        if owner is None:
+        if owner is None or owner.added_ms != connection.added_ms:
             raise CloseConnection(CloseCode.NOT_ITS_TOKEN, "hello.device", f"'{device}' is not registered any more")
         connected = (
             None if known.live is None or known.live.session.hello is None else known.live.session.hello.hardware

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from gateway.clock import HandClock
 from gateway.config import DevicesConfig, Limits
 from gateway.device.server import DeviceServer
 from gateway.errors import ConfigError, TooLarge, Unavailable
 from gateway.model import Batch, Event, Gap, Quality, Refused, Sample, Status
+from gateway.store.devices import Devices
+from gateway.store.registry import Registry
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run, until
-from tests.gateway.device.door import BOOT_ID, HARDWARE, Device, open_door
+from tests.gateway.device.door import BOOT_ID, HARDWARE, PROFILE, Device, open_door
 
 OLD_BOOT_ID = "0c5d9be1f2a34477"
 
@@ -630,6 +633,48 @@ def test_a_device_can_be_disconnected(tmp_path: Path) -> None:
             device = await door.enter()
             await door.server.close_device("greenhouse", 4012, "it was replaced")
             assert await device.closed() == (4012, "it was replaced")
+
+    run(scenario())
+
+
+def test_a_removed_device_is_disconnected_whoever_removed_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_door(tmp_path) as door:
+            bystander = await door.enter("bystander")
+            device = await door.enter()
+            await device.works()
+            silent = await door.knock()
+            await door.devices.remove("greenhouse")
+            assert await device.closed(timeout_s=3) == (4003, "the device was removed")
+            assert (await silent.closed(timeout_s=3))[0] == 4003
+            with pytest.raises(InvalidStatus):
+                await door.knock()
+            await door.add("greenhouse")
+            device = await door.enter(hardware="another")
+            assert device.welcome["boots"] == [{"boot": 1, "committed": 0}]  # its samples stayed
+            registry = Registry(tmp_path)  # as another process has it
+            await registry.open()
+            await Devices(registry).remove("greenhouse")
+            await Devices(registry).add("greenhouse", PROFILE)  # before the gateway has looked
+            await registry.close()
+            assert await device.closed(timeout_s=3) == (4003, "the device was removed")
+            await bystander.works()
+
+    run(scenario())
+
+
+def test_a_replaced_device_is_whoever_comes_next(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_door(tmp_path) as door:
+            old = await door.enter()
+            await door.devices.replace("greenhouse")
+            await old.works()  # the old board may stay until the new one is there
+            await old.socket.close()
+            await until(lambda: door.presence.get("greenhouse") is None, what="the old one's end")
+            await (await door.enter(hardware="another")).works()
+            refused = await door.knock()
+            await refused.hello()
+            assert await refused.closed() == (4011, "identity in use")
 
     run(scenario())
 
