@@ -150,8 +150,10 @@ async def run(config: str, upstream: tuple[str, int], doors: list[int], max_byte
 
 def main() -> None:
     options = json.loads(sys.argv[1])
-    # Ctrl-C reaches every process of a terminal, and the gateway still has to say goodbye here
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches every process of a terminal, systemd's SIGTERM every one of a service, and the gateway still has to
+    # say goodbye here.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     logging.disable()  # rumqttd logs a line per packet, and takes Python's lock for each
     threading.Thread(target=_end_with_parent, daemon=True).start()
     asyncio.run(run(options["config"], tuple(options["upstream"]), options["doors"], options["max_bytes"]))

@@ -253,6 +253,8 @@ def problem(error: sqlite3.Error | OSError) -> str:
     number = error.errno if isinstance(error, OSError) else 0
     if code == sqlite3.SQLITE_FULL or number == errno.ENOSPC:
         return "the disk is full; free some space"
+    if code == sqlite3.SQLITE_IOERR:
+        return f"{error}; check the disk, and whether it is full"
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return "the file is locked by another program; end that one"
     if code == sqlite3.SQLITE_NOTADB:

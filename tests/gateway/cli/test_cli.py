@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.flow.commands import FREE_PORTS, mpy_gateway, running_gateway, set_options
+from tests.flow.commands import FREE_PORTS, command, environment, mpy_gateway, running_gateway, set_options
 
 
 @pytest.mark.parametrize(
@@ -83,8 +85,21 @@ def test_a_locked_database_is_one_line(tmp_path: Path) -> None:
         other.close()
 
 
-def test_a_full_disk_at_start_is_one_line(tmp_path: Path) -> None:
-    one_line_exit_1(["run", "--state", "/dev/full/state", *set_options(*FREE_PORTS)], "/dev/full")
+@pytest.mark.parametrize("room_bytes", [0, 4096, 16_384])
+def test_no_room_at_the_start_is_one_line(tmp_path: Path, room_bytes: int) -> None:
+    def no_room() -> None:
+        """No file may grow beyond: the nearest to a full disk without a disk of one's own."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, room_bytes))
+
+    words = ["run", "--state", str(tmp_path / "state"), *set_options(*FREE_PORTS)]
+    ended = subprocess.run(
+        command(*words), capture_output=True, text=True, timeout=30, check=False,
+        env=environment(), preexec_fn=no_room,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr.count("mpy-gateway: ") == 1
+    assert "Traceback" not in ended.stderr
+    assert "disk" in ended.stderr or str(tmp_path) in ended.stderr, ended.stderr
 
 
 def test_a_file_where_the_state_directory_should_be_is_one_line(tmp_path: Path) -> None:

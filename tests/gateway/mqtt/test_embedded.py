@@ -299,12 +299,13 @@ def test_the_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     wait_for(lambda: not alive(child))
 
 
-def test_ctrl_c_in_the_terminal_does_not_end_the_child_before_its_parent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_does_not_end_the_child_before_its_parent(tmp_path: Path, number: int) -> None:
     async def scenario() -> None:
         async with embedded(tmp_path) as broker:
             pid = broker.pid
             assert pid is not None
-            os.kill(pid, signal.SIGINT)
+            os.kill(pid, number)
             await asyncio.sleep(0.2)
             assert broker.pid == pid
             await in_thread(lambda: Client(broker.ports.v311).__enter__().__exit__())
