@@ -371,7 +371,7 @@ def test_an_ended_session_says_how_to_come_back(visit: Visit, gateway: ScriptedG
     gateway.stop()
     gateway.logged_in = False
     gateway.start()
-    expect(page.get_by_role("status").first).to_have_text("Logged out")
+    expect(page.get_by_role("status").first).to_have_text("Logged out", timeout=15_000)  # it may be between two tries
     expect(page.locator(".feed")).to_contain_text("mpy-gateway link")
 
 
