@@ -45,6 +45,19 @@ def alive(pid: int) -> bool:
         return False
 
 
+def running_demo(directory: Path) -> subprocess.Popen[str]:
+    """A demo that has its first sample; its files are below `directory`."""
+    env = environment() | {"TMPDIR": str(directory)}
+    process = subprocess.Popen(
+        command("demo", *set_options(*FREE_PORTS)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "first" in line:
+            break
+    return process
+
+
 def test_every_sample_taken_is_committed_published_and_seen(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     ended = mpy_gateway("demo", "--for", "6", "--devices", "2", "--report", str(report), *set_options(*FREE_PORTS))
@@ -61,19 +74,12 @@ def test_every_sample_taken_is_committed_published_and_seen(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_demo_ends_on_a_signal_and_leaves_no_process_and_no_file(tmp_path: Path, number: int) -> None:
-    env = environment() | {"TMPDIR": str(tmp_path)}
-    process = subprocess.Popen(
-        command("demo", *set_options(*FREE_PORTS)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "first" in line:
-            break
+    process = running_demo(tmp_path)
     below = children_of(process.pid)
     assert below, "an emulated board and a broker"
     began = time.monotonic()
     process.send_signal(number)
-    output = process.stdout.read()
+    output = process.communicate()[0]
     assert process.wait(10) == 0, output
     assert time.monotonic() - began < 8
     assert "Traceback" not in output
@@ -82,19 +88,12 @@ def test_demo_ends_on_a_signal_and_leaves_no_process_and_no_file(tmp_path: Path,
 
 
 def test_an_impatient_ctrl_c_leaves_nothing_either(tmp_path: Path) -> None:
-    env = environment() | {"TMPDIR": str(tmp_path)}
-    process = subprocess.Popen(
-        command("demo", *set_options(*FREE_PORTS)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "first" in line:
-            break
+    process = running_demo(tmp_path)
     below = children_of(process.pid)
     process.send_signal(signal.SIGINT)
     time.sleep(0.02)  # two signals at the same moment are one
     process.send_signal(signal.SIGINT)
-    output = process.stdout.read()
+    output = process.communicate()[0]
     assert process.wait(10) in {0, 130}, output
     assert "Traceback" not in output
     assert [pid for pid in below if alive(pid)] == []
@@ -109,14 +108,7 @@ def test_a_report_that_cannot_be_written_is_said_before_the_start(tmp_path: Path
 
 
 def test_killed_demo_leaves_no_board_and_no_broker(tmp_path: Path) -> None:
-    env = environment() | {"TMPDIR": str(tmp_path)}
-    process = subprocess.Popen(
-        command("demo", *set_options(*FREE_PORTS)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "first" in line:
-            break
+    process = running_demo(tmp_path)
     below = children_of(process.pid)
     process.kill()
     process.wait()
