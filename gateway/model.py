@@ -87,7 +87,21 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="r"):
         return self.to
 
 
-Record: TypeAlias = Sample | Event | Gap | Refused
+class Correction(msgspec.Struct, frozen=True, array_like=True, tag="c"):
+    """The estimated times of records `seq` to `to` have been corrected: each is now `moved_ms` later (negative: earlier)
+    than it was read before. It takes no sequence number, and comes in a batch of its own kind: nothing but these, with
+    the boot's new `offset_ms` and the quality `corrected`."""
+
+    seq: int
+    to: int
+    moved_ms: int
+
+    @property
+    def last(self) -> int:
+        return self.to
+
+
+Record: TypeAlias = Sample | Event | Gap | Refused | Correction
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -138,6 +152,39 @@ class Command(msgspec.Struct, frozen=True):
     args: dict[str, str | float | int | bool | None]
     deadline_ms: int
     """Milliseconds from sending within which it may be begun."""
+
+
+class CommandState(enum.StrEnum):
+    """Where a command is. The last four are ends; each command has exactly one."""
+
+    QUEUED = "queued"
+    """The device is not connected; it is sent when it comes, until the deadline."""
+    SENT = "sent"
+    DONE = "done"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    """It never reached the device in time."""
+    UNKNOWN = "unknown"
+    """Nobody can tell whether it was carried out. Never tried again by us."""
+
+
+class CommandRecord(msgspec.Struct, frozen=True):
+    """One line of a device's command ledger."""
+
+    id: str
+    device: str
+    name: str
+    args: dict[str, str | float | int | bool | None]
+    asked_by: str
+    """`page`, `api`, `cli` or `mqtt.<name>`."""
+    asked_ms: int
+    deadline_ms: int
+    """Unix milliseconds until which it may be begun."""
+    state: CommandState
+    ended_ms: int | None = None
+    data: dict[str, str | float | int | bool | None] = {}
+    error_code: str = ""
+    error_text: str = ""
 
 
 class Result(msgspec.Struct, frozen=True):

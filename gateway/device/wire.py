@@ -102,6 +102,7 @@ class HelloBoot(Struct, frozen=True):
     first: Counter
     next: Counter
     profile: ProfileHash | None = None
+    t: Counter | None = None
 
     def __post_init__(self) -> None:
         if self.first > self.next:

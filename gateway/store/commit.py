@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from gateway.errors import StoreError
-from gateway.model import Batch, Event, Gap, Record, Refused, Sample
+from gateway.model import Batch, Correction, Event, Gap, Record, Refused, Sample
 
 ROW_RECORDS = 1_000
 """A row, and so a message of an outlet, is at most about this long (`weight`)."""
@@ -202,7 +202,7 @@ class Commit:
 def _cut_to(record: Record, first: int) -> Record:
     """What is left of `record` from `first` on."""
     gone = first - record.seq
-    if gone <= 0 or isinstance(record, Sample | Event):
+    if gone <= 0 or isinstance(record, Sample | Event | Correction):
         return record
     if isinstance(record, Refused):
         return msgspec.structs.replace(record, seq=first)

@@ -27,6 +27,16 @@ class Committed(msgspec.Struct, frozen=True):
     boot_id: str
     boot: int
     through: int
+    ended: bool = False
+    """An open gap is its last record."""
+    estimated: bool = False
+    """Some of its batches have quality `estimated`: `restamp` would move them."""
+    zero_ms: int | None = None
+    """Unix milliseconds at its zero, as its newest `synced` or `corrected` batch has it; None without one."""
+    last_at_ms: int | None = None
+    """Time of the newest record it has here; None without one."""
+    floor_ms: int | None = None
+    """Latest time of any record of the device's other boots: this boot began later, unless they are listed behind it."""
 
 
 CommandHandler = Callable[[Command], Awaitable[Result]]
