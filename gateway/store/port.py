@@ -36,7 +36,7 @@ class Committed(msgspec.Struct, frozen=True):
     last_at_ms: int | None = None
     """Time of the newest record it has here; None without one."""
     floor_ms: int | None = None
-    """Latest time of any record of the device's other boots: this boot began later, unless they are listed behind it."""
+    """Latest time of any record of its other boots: this one began later, unless they are listed behind it."""
 
 
 CommandHandler = Callable[[Command], Awaitable[Result]]
