@@ -88,7 +88,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="r"):
 
 
 class Correction(msgspec.Struct, frozen=True, array_like=True, tag="c"):
-    """Records `seq` to `to` had estimated times, which have been corrected: each is now `moved_ms` later (negative: earlier)
+    """Records `seq` to `to` had estimated times, now corrected: each is `moved_ms` later (negative: earlier)
     than it was read before. It takes no sequence number, and comes in a batch of its own kind: nothing but these, with
     the boot's new `offset_ms` and the quality `corrected`."""
 
