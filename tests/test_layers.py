@@ -23,6 +23,7 @@ PURE = [
     "gateway/device/boots.py",
     "gateway/device/underway.py",
     "gateway/device/bucket.py",
+    "gateway/device/window.py",
     "gateway/device/timesync.py",
     "gateway/intake/check.py",
     "gateway/command/ledger.py",

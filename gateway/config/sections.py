@@ -202,7 +202,7 @@ class Limits(Section):
     # What both sides must agree on beforehand (nesting, samples in a frame) is fixed by the protocol: device/wire.py.
     frame_bytes: int = Field(default=65_536, ge=1_024, le=1 << 20, description="Largest frame, both directions.")
     window_samples: int = Field(
-        default=256, ge=1, le=10_000, description="Most samples of a device under way without an ack."
+        default=1_000, ge=1, le=10_000, description="Most samples of a device under way without an ack."
     )
     handshake_s: float = Field(default=10, gt=0, le=300, description="Longest handshake, in seconds.")
     hello_s: float = Field(default=10, gt=0, le=300, description="Longest wait for hello, in seconds.")

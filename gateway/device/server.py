@@ -20,6 +20,7 @@ from gateway.device.boots import Now, Remembered
 from gateway.device.connection import Connection, Surroundings
 from gateway.device.listener import DeviceSocket, listener_options, offered_subprotocols, refusal, token_of
 from gateway.device.session import Answered, Newest, Output, Session, State, check_hardware
+from gateway.device.window import window_samples
 from gateway.device.wire import SUBPROTOCOL, CloseCode
 from gateway.errors import CloseConnection, ConfigError, DeviceError, StoreError
 from gateway.intake.check import Checker
@@ -220,10 +221,18 @@ class DeviceServer:
         if owner.hardware != hello.hardware:
             await self._devices.set_hardware(device, hello.hardware)
         await self._devices.seen(device, self._clock.wall_ms())
+        connection.session.window = self._window()
         outputs = connection.session.welcome(committed, checkers, connection.now())
         if connection.session.state is State.OPEN:
             self._welcomed(connection, known, hello)
         return outputs
+
+    def _window(self) -> int:
+        load = self._store.load()
+        connected = sum(known.live is not None for known in self._known.values())
+        return window_samples(
+            self._limits.window_samples, connections=connected - 1, commit_ms=load.commit_ms, trouble=load.trouble
+        )
 
     def _welcomed(self, connection: Connection, known: Known, hello: wire.Hello) -> None:
         async def carry_out(command: Command) -> Result:

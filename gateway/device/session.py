@@ -129,6 +129,8 @@ class Session:
         self.state = State.NEW
         self.hello: wire.Hello | None = None
         self.boots: dict[int, Boot] = {}
+        self.window = limits.window_samples
+        """Samples that may be under way; told by our welcome."""
         self._gateway = gateway
         self._limits = limits
         self._memory = memory
@@ -363,7 +365,7 @@ class Session:
         return wire.Welcome(
             gateway=self._gateway,
             time=now.wall_ms if now.trusted else None,
-            window=self._limits.window_samples,
+            window=self.window,
             boots=[wire.WelcomeBoot(boot.number, boot.committed) for boot in self.boots.values()],
             limits=wire.WelcomeLimits(self._limits.frame_bytes, wire.MAX_SAMPLES),
         )

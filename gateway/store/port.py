@@ -39,6 +39,15 @@ class Committed(msgspec.Struct, frozen=True):
     """Latest time of any record of its other boots: this one began later, unless they are listed behind it."""
 
 
+class Load(msgspec.Struct, frozen=True):
+    """How a store keeps up."""
+
+    commit_ms: float
+    """What the newest commit took."""
+    trouble: bool
+    """It cannot commit at all now."""
+
+
 CommandHandler = Callable[[Command], Awaitable[Result]]
 
 
@@ -74,6 +83,9 @@ class Store(Protocol):
 
     async def wait(self, cursor: str, timeout_s: float) -> bool:
         """Wait until something lies behind `cursor`. False at the timeout."""
+
+    def load(self) -> Load:
+        """How the store keeps up just now: whoever asks gives it less to do while it is slow."""
 
     # registry: small values with a revision each; decisions go through `cas` only
     async def get(self, key: str) -> Entry | None: ...

@@ -27,7 +27,7 @@ from gateway.store.database import (
 )
 from gateway.store.feed import Feed, Live
 from gateway.store.history import Counts, EventRow, Latest, Place, QuarantineRow
-from gateway.store.port import CommandHandler, Committed, Entry
+from gateway.store.port import CommandHandler, Committed, Entry, Load
 from gateway.store.registry import Registry, Watch
 from gateway.store.writer import Writer
 
@@ -131,6 +131,9 @@ class SqliteStore:
             "commit_ms": round(writer.window_ms, 1),
             "trouble": writer.trouble,
         }
+
+    def load(self) -> Load:
+        return Load(commit_ms=self._writer.last_commit_ms, trouble=bool(self._writer.trouble))
 
     # ---- the log ------------------------------------------------------------------------------------------------
 

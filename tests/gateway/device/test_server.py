@@ -74,7 +74,7 @@ def test_a_sample_is_stored_then_acknowledged(tmp_path: Path) -> None:
         async with open_door(tmp_path) as door:
             device = await door.enter()
             assert device.welcome["boots"] == [{"boot": 1, "committed": -1}]
-            assert (device.welcome["gateway"], device.welcome["window"]) == ("gw-test", 256)
+            assert (device.welcome["gateway"], device.welcome["window"]) == ("gw-test", 1_000)
             assert device.welcome["limits"] == {"frame_bytes": 65_536, "samples": 1_000}
             assert abs(device.welcome["time"] - time.time() * 1000) < 10_000
             await device.samples(0, 20, 21)
