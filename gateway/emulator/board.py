@@ -11,6 +11,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ ROM_HEAP_BYTES: Final = 160 * 1024
 """Set aside for the emulator's own modules and models, which live in the same heap. What they leave is filled up
 (rom/power.py)."""
 CONSOLE_LINES: Final = 200
+_ENDINGS: Final = 1000
 _START_S: Final = 20.0
 _LEAST_RUN_S: Final = 0.25
 """A program that resets at once, for ever, must not take the whole computer."""
@@ -40,6 +42,18 @@ _LEAST_RUN_S: Final = 0.25
 
 class BoardFailed(ConfigError):
     """The emulated board did not come up. The text has the last lines of its console."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How one start of the chip ended."""
+
+    boot: int
+    """Which one: `EmulatedBoard.boots` counted them."""
+    how: str
+    """`power` (cut), `reset`, `soft`, `sleep`, `watchdog`, `died`."""
+    flash_programs: int
+    """How many were complete by then, over all boots."""
 
 
 class EmulatedBoard:
@@ -82,6 +96,8 @@ class EmulatedBoard:
         self.ended: str | None = None
         """How main.py ended, if it did: "done", "failed" or "interrupted". The board waits at its prompt then, as a
         board does."""
+        self.endings: deque[Ending] = deque(maxlen=_ENDINGS)
+        """Of the newest boots, oldest first. The running one is not among them."""
         self.flash = FlashImage(directory / "flash.img")
         self.truth_log = directory / "truth.jsonl"
         self._interpreter = interpreter
@@ -91,6 +107,7 @@ class EmulatedBoard:
         self._page: HardwarePage | None = None
         self._process: BoardProcess | None = None
         self._booted = False
+        self._cut = False  # the power went in a flash operation: the supervisor has ended, and start() may follow
         self._supervisor: asyncio.Task[None] | None = None
         self._up: asyncio.Future[None] | None = None
 
@@ -99,7 +116,11 @@ class EmulatedBoard:
     async def start(self) -> None:
         """Bring the flash up to date and switch the power on. Returns when /boot.py is about to run.
 
+        Where `cut_power_at` takes the power before that, the board is off again (`running` is False).
+
         Raises NoInterpreter, ConfigError (a driver, a model or a file is missing) or BoardFailed."""
+        if self._cut:
+            await self.power_cut()
         if self._supervisor is not None:
             raise ConfigError(f"the emulated board in {self.directory} is running already")
         interpreter = self._interpreter or find_interpreter()
@@ -135,9 +156,29 @@ class EmulatedBoard:
         if self._process is not None:
             await self._process.kill()
             self._process = None
+            if self._page is not None:
+                self._note_ending("power", self._page)
+        self._cut = False
         if self._page is not None:
             self._page.close()
             self._page = None
+
+    def cut_power_at(self, operation: int | None, torn: float = 0.5) -> None:
+        """Take the power away inside a flash operation: the `operation`-th erase or program from now on (1 is the
+        next), when the part `torn` (0 to 1) of its bytes is done. None: never. Holds over stops and starts, until it
+        has happened once; then the board is off."""
+        if (operation is not None and operation < 1) or not 0 <= torn <= 1:
+            raise ValueError("operation counts from 1, torn goes from 0 to 1")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        page = self._page or HardwarePage(self.directory / "hardware.page")
+        try:
+            page.set("flash_cut_at", 0)
+            page.set("flash_cut_torn", round(torn * 65536))
+            done = page.get("flash_erases") + page.get("flash_programs")
+            page.set("flash_cut_at", 0 if operation is None else done + operation)
+        finally:
+            if page is not self._page:
+                page.close()
 
     @property
     def running(self) -> bool:
@@ -203,6 +244,21 @@ class EmulatedBoard:
         """Blocks erased by the board itself."""
         return self._read("flash_erases")
 
+    @property
+    def flash_programs(self) -> int:
+        """Writes of the board itself that were completed, whatever their size."""
+        return self._read("flash_programs")
+
+    @property
+    def flash_bytes(self) -> int:
+        """What those wrote."""
+        return self._read("flash_bytes")
+
+    @property
+    def flash_operations(self) -> int:
+        """Erases and programs together: what `cut_power_at` counts."""
+        return self.flash_erases + self.flash_programs
+
     # Inside.
 
     def _contents(self) -> dict[str, Content]:
@@ -253,7 +309,7 @@ class EmulatedBoard:
         cause = hardware.POWER_ON
         page.power_up()
         try:
-            while True:
+            while cause != _NO_POWER:
                 cause = await self._boot(interpreter, page, circuit, cause)
         except Exception as error:  # the edge of the task: whoever waits in start() hears it, later the log does
             if self._up.done():
@@ -276,17 +332,21 @@ class EmulatedBoard:
                 word = await process.word()
         except TimeoutError:
             word = "silent"
-        if word != "booted":
+        if word not in ("booted", "cut"):
             await process.kill()
             raise BoardFailed(f"the emulated board {self.name} did not start: " + "\n".join([*self.console_tail][-8:]))
-        self._booted = True
+        self._booted = word == "booted"
         if self._up is not None and not self._up.done():
             self._up.set_result(None)
-        ending = await self._ending(process, page)
+        ending = await self._ending(process, page) if self._booted else word
         await process.kill()
+        self._note_ending("power" if ending == "cut" else ending, page)
         if ending == "sleep":
             sleep_ms = page.get("sleep_ms")
             await asyncio.sleep(sleep_ms / 1000 if sleep_ms else float("inf"))
+        if ending == "cut":
+            self._cut = True
+            return _CAUSES[ending]
         await asyncio.sleep(max(0.0, started_s + _LEAST_RUN_S - time.monotonic()))
         if ending != "soft":  # a soft reset leaves pins and watchdog as they are
             page.reset()
@@ -314,6 +374,13 @@ class EmulatedBoard:
     def _note(self, word: str) -> None:
         if word.startswith("ended "):
             self.ended = word.removeprefix("ended ")
+
+    def _note_ending(self, how: str, page: HardwarePage) -> None:
+        boot = page.get("boots")
+        if 0 < page.get("flash_cut_at") <= page.get("flash_erases") + page.get("flash_programs") + 1:
+            page.set("flash_cut_at", 0)  # it has happened, whether or not the board's last word was still heard
+        if not self.endings or self.endings[-1].boot != boot:
+            self.endings.append(Ending(boot, how, page.get("flash_programs")))
 
     def _print(self, line: str) -> None:
         self.console_tail.append(line)
@@ -347,11 +414,13 @@ class EmulatedBoard:
             return page.get(field) if page else 0
 
 
+_NO_POWER: Final = 0
 _CAUSES: Final[dict[str, int]] = {
     "reset": hardware.HARD_RESET,
     "soft": hardware.SOFT_RESET,
     "sleep": hardware.DEEP_SLEEP,
     "watchdog": hardware.WATCHDOG,
+    "cut": _NO_POWER,  # cut_power_at
     "died": hardware.HARD_RESET,  # a crash: ESP_RST_PANIC, which machine.reset_cause() calls a hard reset
 }
 """How a boot can end, and what the next one gives as its cause."""

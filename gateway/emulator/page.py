@@ -33,6 +33,11 @@ FIELDS: Final[dict[str, tuple[int, str]]] = {
     "flash_erases": (48, "<Q"),
     "wifi_status": (56, "<I"),  # as WLAN.status() has it; 0: radio off
     "rssi": (60, "<i"),
+    "flash_programs": (64, "<Q"),  # completed, like flash_erases
+    "flash_bytes": (72, "<Q"),  # programmed
+    "flash_cut_at": (80, "<Q"),  # written by the host: the power goes in this operation (erases and programs counted
+    #                               together, over all boots, from 1); 0: never
+    "flash_cut_torn": (88, "<I"),  # ... when so much of it is done, in 65,536ths
     "pins": (256, "64B"),  # written by the board: 1 level, 2 is an output, 4 in use
     "driven": (320, "64B"),  # written by the host: 0 nothing connected, 1 pulled low, 2 pulled high
     "rtc_memory": (1024, "<I2048s"),  # length, bytes

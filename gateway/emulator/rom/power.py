@@ -26,7 +26,7 @@ def up():
     board = {name: __import__(name) for name in _BOARD_MODULES}
     from flash import Flash
 
-    flash = Flash(circuit["flash"], hardware.page)
+    flash = Flash(circuit["flash"], hardware)
 
     for name in list(sys.modules):  # a program that has a module called `chip` or `flash` gets its own
         if name != "__main__":
