@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.bench.drain [--backlog 100000] [--others 20] [--seconds 5]
 
-One device sends its backlog as fast as window and frame limit allow; the others send a sample ten times a second. All of
-them are another process. How old a live value is: from its frame's sending until a reader of the store's live feed has it.
-The same others alone, in the same run, are what that is compared with.
+One device sends its backlog as fast as window and frame limit allow; the others send a sample ten times a second. All
+of them are another process. How old a live value is: from its frame's sending until a reader of the store's live feed
+has it. The same others alone, in the same run, are what that is compared with.
 """
 
 from __future__ import annotations
