@@ -14,13 +14,13 @@ import time
 from contextlib import AsyncExitStack
 from typing import Any
 
-from gateway import __version__, notices
+from gateway import notices
 from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
 from gateway.config import Config, MqttConfig, write_private
 from gateway.dashboard.server import PeopleServer
 from gateway.device.server import DeviceServer
-from gateway.errors import Conflict
+from gateway.errors import ConfigError, Conflict
 from gateway.mqtt.bridge import Bridge
 from gateway.mqtt.embedded import EmbeddedBroker
 from gateway.presence import Presence
@@ -45,7 +45,6 @@ class Gateway:
         self.broker: EmbeddedBroker | None = None
         self.bridges: list[Bridge] = []
         self._parts = AsyncExitStack()
-        self._started_ms = 0
 
     async def start(self) -> None:
         try:
@@ -56,7 +55,6 @@ class Gateway:
 
     async def _start(self) -> None:
         config, clock = self.config, self.clock
-        self._started_ms = clock.monotonic_ms()
         for warning in config.warnings():
             log.warning(warning)
         self.store = SqliteStore(
@@ -131,9 +129,6 @@ class Gateway:
     def status(self) -> dict[str, Any]:
         """What `/api/status` adds to the connections: parts and their figures."""
         return {
-            "gateway": self.id,
-            "version": __version__,
-            "uptime_s": (self.clock.monotonic_ms() - self._started_ms) // 1000,
             "devices_url": self.devices_url,
             "store": self.store.stats(),
             "brokers": {bridge.name: bridge.stats() for bridge in self.bridges},
@@ -148,7 +143,10 @@ class Gateway:
             "mqtt": self.mqtt_urls,
             "started": int(time.time()),
         }
-        write_private(self.config.state / RUN_FILE, json.dumps(content))
+        try:
+            write_private(self.config.state / RUN_FILE, json.dumps(content))
+        except OSError as error:
+            raise ConfigError(f"cannot write {self.config.state / RUN_FILE}: {error.strerror or error}") from error
 
 
 async def gateway_id(store: Store) -> str:
