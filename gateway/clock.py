@@ -13,6 +13,11 @@ _TIMEX_BYTES: Final = 512
 """More than a `struct timex` has on any Linux (208 on 64-bit ones). Zeros ask for the state and set nothing."""
 _HAS_BATTERY_CLOCK: Final = platform.machine() in ("x86_64", "AMD64", "i686")
 """A PC keeps its date through a power cut, unlike a Raspberry Pi."""
+RELEASED_MS: Final = 1_767_225_600_000
+"""2026-01-01, the year of this release, in Unix milliseconds: no date before it can be true. A PC whose battery is
+empty starts with the date its firmware was built, or with 1970."""
+_BOOTTIME: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
+"""Goes on while the machine sleeps, unlike CLOCK_MONOTONIC; Linux has it (clock_gettime(2))."""
 
 
 class Clock:
@@ -26,17 +31,22 @@ class Clock:
         self._synchronised = False
 
     def monotonic_ms(self) -> int:
-        """Milliseconds that only grow, from an arbitrary start. Spans are measured with these."""
-        return time.monotonic_ns() // 1_000_000
+        """Milliseconds that only grow, from an arbitrary start. Spans are measured with these. They count the time a
+        laptop sleeps, where the system can tell (Linux): the boards' clocks go on, too."""
+        ns = time.monotonic_ns() if _BOOTTIME is None else time.clock_gettime_ns(_BOOTTIME)
+        return ns // 1_000_000
 
     def wall_ms(self) -> int:
         """Unix milliseconds (UTC). May jump when the machine's clock is set."""
         return time.time_ns() // 1_000_000
 
     def wall_trusted(self) -> bool:
-        """Whether the date can be believed: always on a PC, elsewhere once the kernel says that it is synchronised.
+        """Whether the date can be believed: not before `RELEASED_MS`, and on a PC always from then on, elsewhere once
+        the kernel says that it is synchronised.
 
         A Raspberry Pi has no battery clock: after a power cut it says any date until NTP has answered."""
+        if self.wall_ms() < RELEASED_MS:
+            return False
         now_ms = self.monotonic_ms()
         if self._asked_ms is None or now_ms - self._asked_ms >= self.ASK_AGAIN_MS:
             self._asked_ms = now_ms

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import time
 
 import pytest
@@ -36,6 +37,35 @@ def test_a_pc_is_trusted_without_asking(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(clock, "_HAS_BATTERY_CLOCK", True)
     monkeypatch.setattr(clock, "kernel_is_synchronised", lambda: False)
     assert Clock().wall_trusted()
+
+
+def test_a_date_before_this_release_is_not_believed_on_any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The battery of a PC is empty: it starts in 2019, and the kernel knows no better."""
+    monkeypatch.setattr(clock, "_HAS_BATTERY_CLOCK", True)
+    real = Clock()
+    dates_ms = [1_546_300_800_000, clock.RELEASED_MS - 1, clock.RELEASED_MS, 1_546_300_800_000]
+    believed = []
+    for date_ms in dates_ms:
+        monkeypatch.setattr(real, "wall_ms", lambda date_ms=date_ms: date_ms)
+        believed.append(real.wall_trusted())
+    assert believed == [False, False, True, False]
+
+
+def test_the_date_of_this_release_is_one_that_was() -> None:
+    released = datetime.datetime.fromtimestamp(clock.RELEASED_MS / 1000, datetime.UTC)
+    assert (released.year >= 2026, released < datetime.datetime.now(datetime.UTC)) == (True, True)
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="this system cannot tell how long it slept")
+def test_the_monotonic_clock_counts_the_time_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda which: asked.append(which) or 5_000_000)
+    assert (Clock().monotonic_ms(), asked) == (5, [time.CLOCK_BOOTTIME])
+
+
+def test_where_sleep_cannot_be_counted_the_plain_monotonic_clock_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "_BOOTTIME", None)
+    assert abs(Clock().monotonic_ms() - time.monotonic() * 1000) < 1_000
 
 
 def test_a_clock_turned_by_hand_stands_until_it_is_turned() -> None:
