@@ -58,7 +58,10 @@ class Gateway:
         for warning in config.warnings():
             log.warning(warning)
         self.store = SqliteStore(
-            config.state, commit_ms=config.store.commit_ms, quarantine_rows=config.limits.quarantine_rows
+            config.state,
+            commit_ms=config.store.commit_ms,
+            quarantine_rows=config.limits.quarantine_rows,
+            clock=clock,
         )
         await self.store.open()
         self._parts.push_async_callback(self.store.close)

@@ -89,8 +89,9 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="r"):
 
 class Correction(msgspec.Struct, frozen=True, array_like=True, tag="c"):
     """Records `seq` to `to` had estimated times, now corrected: each is `moved_ms` later (negative: earlier)
-    than it was read before. It takes no sequence number, and comes in a batch of its own kind: nothing but these, with
-    the boot's new `offset_ms` and the quality `corrected`."""
+    than it was read as `estimated`; what was read as `corrected` has its final time already. It takes no sequence
+    number, and comes in a batch of its own kind: nothing but these, with the boot's new `offset_ms` and the quality
+    `corrected`."""
 
     seq: int
     to: int

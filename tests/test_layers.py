@@ -28,6 +28,7 @@ PURE = [
     "gateway/intake/check.py",
     "gateway/command/ledger.py",
     "gateway/store/commit.py",
+    "gateway/store/newest.py",
     "gateway/mqtt/topics.py",
     "gateway/mqtt/states.py",
     "gateway/mqtt/outflow.py",

@@ -11,14 +11,14 @@ from typing import TypeAlias
 import msgspec
 
 from gateway.errors import StoreError
-from gateway.model import Batch, Correction, Event, Gap, Record, Refused, Sample
+from gateway.model import Batch, Correction, Event, Gap, Quality, Record, Refused, Sample
 
 ROW_RECORDS = 1_000
 """A row, and so a message of an outlet, is at most about this long (`weight`)."""
 ROW_SPAN_MS = 600_000
 """The times of one row lie at most this far apart. A search by time relies on it."""
 _MOST_LOST = (1 << 53) - 1  # whatever a device claims, counts of its boots can be added up
-_INT64 = range(-(1 << 63), 1 << 63)
+INT64 = range(-(1 << 63), 1 << 63)
 
 BootKey: TypeAlias = tuple[str, str]
 """(device, boot_id)"""
@@ -39,7 +39,18 @@ class Boot(msgspec.Struct):
     lost: int = 0
     uncertain: int = 0
     quarantined: int = 0
+    zero_ms: int | None = None
+    last_at_ms: int | None = None
+    last_guess_ms: int | None = None
     changed: bool = False
+
+    def note_times(self, quality: Quality, offset_ms: int, at_ms: int | None) -> None:
+        """A batch stamped so is the newest; `at_ms` is the latest time in it, if any."""
+        if quality is Quality.ESTIMATED:
+            self.last_guess_ms = _later(self.last_guess_ms, at_ms)
+        else:
+            self.zero_ms = offset_ms
+            self.last_at_ms = _later(self.last_at_ms, at_ms)
 
 
 class Row(msgspec.Struct):
@@ -78,6 +89,12 @@ class Commit:
         self.new_devices: dict[str, int] = {}
         self.new_boots = 0
         self._open: dict[str, Row] = {}  # the newest row of each device: only that one may grow, or order would be lost
+
+    def note_times(self) -> None:
+        """Let each boot know of the times in its new rows. To be called once, after the last `add`."""
+        for row in self.rows:
+            at_ms = None if row.t_last is None else row.source.at_ms(row.t_last)
+            row.boot.note_times(row.source.quality, row.source.offset_ms, at_ms)
 
     @property
     def rows(self) -> list[Row]:
@@ -121,7 +138,7 @@ class Commit:
         return self._append(row, left)
 
     def _append(self, row: Row, record: Record) -> Row:
-        if record.last not in _INT64:
+        if record.last not in INT64:
             raise StoreError(f"{row.source.device}: sequence number {record.last} cannot be stored")
         if isinstance(record, Event):
             record = _storable_event(record)
@@ -193,10 +210,14 @@ class Commit:
         if last - first > ROW_SPAN_MS:
             row = self._new_row(row.source, row.boot)
             first = last = t_ms
-        if t_ms + row.source.offset_ms not in _INT64 or t_ms not in _INT64:
+        if t_ms + row.source.offset_ms not in INT64 or t_ms not in INT64:
             raise StoreError(f"{row.source.device}: a time of {t_ms} ms cannot be stored")
         row.t_first, row.t_last = first, last
         return row
+
+
+def _later(one: int | None, other: int | None) -> int | None:
+    return one if other is None or (one is not None and one > other) else other
 
 
 def _cut_to(record: Record, first: int) -> Record:
@@ -239,5 +260,5 @@ def _same_kind(one: Batch, other: Batch) -> bool:
 
 def _storable_event(event: Event) -> Event:
     """MessagePack has no integers beyond 64 bits, JSON has: they are kept as text."""
-    huge = {key: str(value) for key, value in event.data.items() if type(value) is int and value not in _INT64}
+    huge = {key: str(value) for key, value in event.data.items() if type(value) is int and value not in INT64}
     return msgspec.structs.replace(event, data={**event.data, **huge}) if huge else event

@@ -11,7 +11,9 @@ import weakref
 from collections import deque
 from collections.abc import Collection
 
-from gateway.model import Batch
+import msgspec
+
+from gateway.model import Batch, Correction, Quality
 from gateway.store import commit
 
 TAIL_RECORDS = 5_000
@@ -85,7 +87,10 @@ class Feed:
     def publish(self, batches: list[Batch]) -> None:
         """`batches` have just been committed."""
         self.newest += len(batches)
-        self._tail.extend(batches)
+        for batch in batches:
+            if type(batch.records[0]) is Correction:
+                self._correct(batch)
+            self._tail.append(batch)
         self._tail_records += sum(map(_weight, batches))
         while self._tail_records > TAIL_RECORDS and len(self._tail) > 1:
             self._tail_records -= _weight(self._tail.popleft())
@@ -95,6 +100,15 @@ class Feed:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _correct(self, correction: Batch) -> None:
+        """Give what is corrected its new times, as it has them in the file. What waits for a live reader stays as it
+        was: its correction comes behind it."""
+        for index, batch in enumerate(self._tail):
+            if is_corrected(batch, correction):
+                self._tail[index] = msgspec.structs.replace(
+                    batch, offset_ms=correction.offset_ms, quality=Quality.CORRECTED
+                )
 
     def subscribe(self, devices: Collection[str] | None) -> Live:
         live = Live(devices)
@@ -133,6 +147,16 @@ class Feed:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def is_corrected(batch: Batch, correction: Batch) -> bool:
+    """Whether `correction` is about `batch`: it covers whole batches only."""
+    return (
+        batch.quality is Quality.ESTIMATED
+        and batch.boot_id == correction.boot_id
+        and batch.device == correction.device
+        and any(record.seq <= batch.first and batch.last <= record.last for record in correction.records)
+    )
 
 
 def _weight(batch: Batch) -> int:

@@ -70,6 +70,15 @@ class Store(Protocol):
 
         Raises `Fenced` when `epoch` is not the newest claim of the device."""
 
+    async def restamp(self, device: str, boot_id: str, offset_ms: int) -> int:
+        """Give every batch of the boot that has quality `estimated` this `offset_ms` and the quality `corrected`;
+        returns how many records that were. Each batch is moved once, whoever calls again; `synced` never moves. It
+        covers what was appended before it was called.
+
+        It may take several commits. Each brings, as its last batch, one of `Correction`s, to `read` and `live` like any
+        other. Who reads in order applies a correction to what it read as `estimated`: a batch read as `corrected` has
+        its final time already. Raises `Unavailable`, perhaps half done: call again, and the rest is moved."""
+
     async def read(self, cursor: str, *, device: str | None = None, limit: int = 100) -> list[Batch]:
         """Up to `limit` committed batches behind `cursor` ("" is the beginning), in commit order, at least once.
         Empty where there is nothing more. A cursor of another or restored log starts at the oldest batch."""

@@ -58,14 +58,28 @@ def read(connection: sqlite3.Connection, log_id: str, after: int, device: str | 
 
 
 def committed(connection: sqlite3.Connection, device: str, boot_ids: Sequence[str]) -> list[Committed]:
+    (device_id,) = connection.execute("SELECT max(id) FROM devices WHERE name = ?", (device,)).fetchone()
+    newest = connection.execute(_TWO_NEWEST_BOOTS, (device_id,)).fetchall()  # the floor of each is one of the two
     found = []
     for boot_id in boot_ids:
-        row = connection.execute(
-            "SELECT boot, through FROM boots WHERE device = (SELECT id FROM devices WHERE name = ?) AND boot_id = ?",
-            (device, boot_id),
-        ).fetchone()
-        found.append(Committed(boot_id, *row) if row else Committed(boot_id, 0, -1))
+        row = connection.execute(_SELECT_COMMITTED, (device_id, boot_id)).fetchone()
+        number, through, ended, estimated, zero_ms, last_at_ms = row or (0, -1, 0, 0, None, None)
+        floor_ms = next((at_ms for other, at_ms in newest if other != boot_id), None)
+        found.append(
+            Committed(boot_id, number, through, bool(ended), bool(estimated), zero_ms, last_at_ms, floor_ms),
+        )
     return found
+
+
+_LAST_AT = "max(coalesce(last_at_ms, last_guess_ms), coalesce(last_guess_ms, last_at_ms))"
+_TWO_NEWEST_BOOTS = (
+    f"SELECT boot_id, {_LAST_AT} AS at_ms FROM boots WHERE device = ? AND at_ms NOTNULL ORDER BY at_ms DESC LIMIT 2"  # noqa: S608 - our own columns
+)
+_SELECT_COMMITTED = (
+    "SELECT boot, through, ended,"  # noqa: S608 - our own columns
+    " EXISTS (SELECT 1 FROM batches WHERE batches.boot = boots.id AND quality = 'estimated'),"
+    f" zero_ms, {_LAST_AT} FROM boots WHERE device = ? AND boot_id = ?"
+)
 
 
 def scan(
@@ -135,13 +149,22 @@ def events(connection: sqlite3.Connection, device: str, limit: int) -> list[Even
 
 def newest_values(connection: sqlite3.Connection, note: Callable[[Batch], None]) -> None:
     """Show `note` the newest batches of each device, newest first."""
-    for (device,) in connection.execute("SELECT id FROM devices").fetchall():
-        records = 0
-        for row in connection.execute(
-            f"SELECT {_COLUMNS} WHERE batches.device = ? ORDER BY at_last_ms DESC LIMIT ?", (device, LATEST_ROWS)
-        ):
-            batch = _batch("", row)
+    for (device,) in connection.execute("SELECT name FROM devices").fetchall():
+        for batch in newest_batches(connection, device):
             note(batch)
-            records += len(batch.records)
-            if records >= LATEST_RECORDS:
-                break
+
+
+def newest_batches(connection: sqlite3.Connection, device: str) -> list[Batch]:
+    """The newest by time, newest first, as many as the newest values are looked for in."""
+    found: list[Batch] = []
+    records = 0
+    for row in connection.execute(
+        f"SELECT {_COLUMNS} WHERE batches.device = (SELECT id FROM devices WHERE name = ?) AND at_last_ms NOTNULL"  # noqa: S608 - our own columns
+        " ORDER BY at_last_ms DESC LIMIT ?",
+        (device, LATEST_ROWS),
+    ):
+        found.append(_batch("", row))
+        records += len(found[-1].records)
+        if records >= LATEST_RECORDS:
+            break
+    return found

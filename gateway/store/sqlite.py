@@ -2,6 +2,7 @@
 
 writer.py    the one writer: group commit            commit.py   pure: what a commit consists of
 reader.py    queries, each in a reader's thread      feed.py     the newest batches, in memory
+restamp.py   correcting times, in steps              newest.py   pure: the newest value of each quantity
 registry.py  small values with a revision each       database.py files, pragmas, migrations, the state lock
 """
 
@@ -14,8 +15,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal
 
+from gateway.clock import Clock
 from gateway.errors import ConfigError, NoHolder, Unavailable
-from gateway.model import Batch, Command, Result, Sample, Status
+from gateway.model import Batch, Command, Result, Status
 from gateway.store import reader
 from gateway.store.database import (
     Database,
@@ -27,6 +29,7 @@ from gateway.store.database import (
 )
 from gateway.store.feed import Feed, Live
 from gateway.store.history import Counts, EventRow, Latest, Place, QuarantineRow
+from gateway.store.newest import NewestValues
 from gateway.store.port import CommandHandler, Committed, Entry, Load
 from gateway.store.registry import Registry, Watch
 from gateway.store.writer import Writer
@@ -47,16 +50,18 @@ class SqliteStore:
         *,
         commit_ms: int | Literal["auto"] = "auto",
         quarantine_rows: int = 10_000,
+        clock: Clock | None = None,
     ):
         self._state_dir = state_dir
         self._commit_ms = commit_ms
         self._quarantine_rows = quarantine_rows
+        self._clock = clock or Clock()
         self._parts = AsyncExitStack()
         self._samples_path = state_dir / "samples.db"
         self._registry = Registry(state_dir)
         self._epochs: dict[str, int] = {}
         self._handlers: dict[str, tuple[int, CommandHandler]] = {}
-        self._latest: dict[str, dict[str, Latest]] = {}
+        self._latest = NewestValues()
         self._feed = Feed()
         self._writer: Writer
         self._outlets: Database  # one reader for those who follow the log ...
@@ -98,7 +103,7 @@ class SqliteStore:
         self._people = await self._open_reader()
         self._parts.callback(self._feed.close)
         self._parts.push_async_callback(self._writer.finish)  # first when closing: what waits is committed, and seen
-        await self._people.run(reader.newest_values, self._note_latest)
+        await self._people.run(reader.newest_values, self._latest.note)
         log.debug("commits every %g ms, %d batches so far", self._writer.window_ms, self._feed.newest)
 
     async def _open_reader(self) -> Database:
@@ -150,6 +155,22 @@ class SqliteStore:
         is claimed anew: it would leave a hole where nothing is lost. What follows an open gap goes to quarantine."""
         return await self._writer.append(epoch, batch)
 
+    async def restamp(self, device: str, boot_id: str, offset_ms: int) -> int:
+        records = await self._writer.restamp(device, boot_id, offset_ms, self._clock.wall_ms())
+        if records:
+            await self._look_again(device)
+        return records
+
+    async def _look_again(self, device: str) -> None:
+        """Times of `device` were corrected: what was thought older may be the newest now."""
+        while True:
+            corrected = self._latest.corrections(device)
+            batches = await self._people.run(reader.newest_batches, device)
+            if corrected == self._latest.corrections(device):  # else these may be as they were before
+                for batch in batches:
+                    self._latest.note(batch)
+                return
+
     async def read(self, cursor: str, *, device: str | None = None, limit: int = 100) -> list[Batch]:
         after = self._id_of(cursor)
         batches = self._feed.after(after, device, limit)
@@ -177,23 +198,9 @@ class SqliteStore:
     def _committed(self, batches: list[Batch]) -> None:
         try:
             for batch in batches:
-                self._note_latest(batch)
+                self._latest.note(batch)
         finally:
             self._feed.publish(batches)  # whatever happens: the feed counts them
-
-    def _note_latest(self, batch: Batch) -> None:
-        latest = self._latest.setdefault(batch.device, {})
-        seen = set()
-        for record in reversed(batch.records):
-            if type(record) is not Sample:
-                continue
-            for quantity, value in record.values.items():
-                if quantity in seen:
-                    continue
-                seen.add(quantity)
-                at_ms = batch.offset_ms + record.t_ms
-                if quantity not in latest or at_ms >= latest[quantity].at_ms:
-                    latest[quantity] = Latest(at_ms, value, batch.quality)
 
     # ---- history (HistorySource) --------------------------------------------------------------------------------
 
@@ -212,7 +219,7 @@ class SqliteStore:
         return await self._people.run(reader.events, device, limit)
 
     def latest(self, device: str) -> dict[str, Latest]:
-        return dict(self._latest.get(device, {}))
+        return self._latest.of(device)
 
     def counts(self, device: str) -> Counts:
         return self._writer.counts(device)

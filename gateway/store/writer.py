@@ -2,7 +2,8 @@
 
     append -> waiting -> (window over) -> thread: plan, write, commit to disk -> readers told, appends return
 
-All but the transaction itself happens on the event loop, so nothing here needs a lock.
+All but the transaction itself happens on the event loop, so nothing here needs a lock. Other work on the file (an
+errand: correcting times, say) waits in the same line, so that it sees what was appended before it.
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from gateway.errors import ConfigError, Fenced, StoreError, TooLarge, Unavailable
-from gateway.model import Batch
+from gateway.model import Batch, Quality, Record
+from gateway.store import restamp
 from gateway.store.commit import Boot, BootKey, Commit, Quarantined, Row
 from gateway.store.database import Database
 from gateway.store.history import Counts
 
 log = logging.getLogger("store")
+
+T = TypeVar("T")
 
 APPEND_RECORDS = 10_000
 """Records of one append at most."""
@@ -47,6 +52,20 @@ class _Append(msgspec.Struct):
     @property
     def key(self) -> BootKey:
         return self.batch.device, self.batch.boot_id
+
+
+class _Errand(msgspec.Struct):
+    """Other work that waits for its turn. `work` returns its result and the batches it added to the log."""
+
+    work: Callable[[sqlite3.Connection], tuple[Any, list[Batch]]]
+    future: asyncio.Future[Any]
+
+
+class _Restamped(NamedTuple):
+    """One step of a correction: how many records it moved, and whether there are more."""
+
+    records: int
+    more: bool
 
 
 class _Outcome(msgspec.Struct):
@@ -75,8 +94,10 @@ class Writer:
         self._epochs = epochs
         self._on_commit = on_commit
         self._quarantine_rows = quarantine_rows
-        self._waiting: deque[_Append] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: deque[_Append | _Errand] = deque()
+        self._errands = 0  # how many of these are errands
+        self._timer: asyncio.TimerHandle | None = None  # runs while appends wait for their window to end
+        self._overdue = False  # it ended while the thread was busy
         self._committing: asyncio.Task[None] | None = None
         self._closed = False
         self._failed: dict[BootKey, tuple[int, int]] = {}  # (epoch, highest seq) of appends that failed
@@ -133,6 +154,29 @@ class Writer:
             self._schedule()
         return await future
 
+    async def restamp(self, device: str, boot_id: str, offset_ms: int, now_ms: int) -> int:
+        """See `Store.restamp`. Commits go on between its steps."""
+        records = 0
+        while True:
+            step = await self.errand(lambda connection: self._restamp(connection, (device, boot_id), offset_ms, now_ms))
+            records += step.records
+            if not step.more:
+                return records
+
+    async def errand(self, work: Callable[[sqlite3.Connection], tuple[T, list[Batch]]]) -> T:
+        """Call `work` in the writer's thread, after what was appended before and before what comes after. The batches
+        it returns, committed, are told like those of a commit. It holds up all commits, so it must be short. Raises
+        `Unavailable` for SQLite's errors."""
+        if self._closed:
+            raise Unavailable("the store is closed")
+        errand = _Errand(work, asyncio.get_running_loop().create_future())
+        self._waiting.append(errand)
+        self._errands += 1
+        if self._committing is None:
+            self._schedule()
+        result: T = await errand.future
+        return result
+
     def counts(self, device: str) -> Counts:
         return self._counts.get(device) or Counts()
 
@@ -144,27 +188,68 @@ class Writer:
     # ---- on the loop -------------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
-        if self.queued >= COMMIT_RECORDS and not self.trouble:
+        if self._errands or self._overdue or (self.queued >= COMMIT_RECORDS and not self.trouble):
             self._flush()
         elif self._timer is None:
             window_ms = max(self.window_ms, RETRY_MS) if self.trouble else self.window_ms
-            self._timer = asyncio.get_running_loop().call_later(window_ms / 1000, self._flush)
+            self._timer = asyncio.get_running_loop().call_later(window_ms / 1000, self._window_ended)
+
+    def _window_ended(self) -> None:
+        self._timer = None
+        self._overdue = self._committing is not None
+        self._flush()
 
     def _flush(self) -> None:
-        """Begin to commit what waits."""
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-        if self._waiting and self._committing is None:
-            self._committing = asyncio.create_task(self._commit(self._take()), name="store-commit")
+        """Begin with what has waited longest."""
+        if not self._waiting or self._committing is not None:
+            return
+        if isinstance(errand := self._waiting[0], _Errand):
+            self._waiting.popleft()
+            self._errands -= 1
+            work = self._run(errand)
+        else:
+            if self._timer:
+                self._timer.cancel()
+                self._timer = None
+            self._overdue = False
+            work = self._commit(self._take())
+        self._committing = asyncio.create_task(work, name="store-commit")
 
     def _take(self) -> list[_Append]:
-        """The oldest that wait, as many as one commit takes."""
-        taken, records = [], 0
+        """The oldest that wait, as many as one commit takes, and none from behind an errand."""
+        taken: list[_Append] = []
+        records = 0
         while self._waiting and records < COMMIT_RECORDS:
-            taken.append(self._waiting.popleft())
-            records += len(taken[-1].batch.records)
+            append = self._waiting[0]
+            if isinstance(append, _Errand):
+                break
+            taken.append(append)
+            records += len(append.batch.records)
+            self._waiting.popleft()
         return taken
+
+    def _go_on(self) -> None:
+        """The thread is free again."""
+        self._committing = None
+        if self._waiting and not self._closed:
+            self._schedule()
+
+    async def _run(self, errand: _Errand) -> None:
+        try:
+            result, batches = await self._database.run(errand.work)
+            if batches:
+                self._on_commit(batches)
+        except Exception as error:  # the edge of a task: whoever waits must hear of it
+            if not isinstance(error, StoreError):
+                log.exception("work on the samples failed by a fault of ours")
+                error = StoreError(f"fault in the store: {error!r}")
+            if not errand.future.done():
+                errand.future.set_exception(error)
+        else:
+            if not errand.future.done():
+                errand.future.set_result(result)
+        finally:
+            self._go_on()
 
     async def _commit(self, appends: list[_Append]) -> None:
         began = time.perf_counter()
@@ -177,9 +262,7 @@ class Writer:
         finally:
             self.last_commit_ms = (time.perf_counter() - began) * 1000
             self.queued -= sum(len(append.batch.records) for append in appends)
-            self._committing = None
-            if self._waiting and not self._closed:
-                self._schedule()
+            self._go_on()
 
     async def _attempt(self, appends: list[_Append]) -> None:
         try:
@@ -293,6 +376,7 @@ class Writer:
                     break
                 results.append(boot.through)
             else:
+                commit.note_times()
                 return commit, results
 
     def _behind_failed(self, append: _Append, boot: Boot) -> StoreError | None:
@@ -304,18 +388,45 @@ class Writer:
             return None
         return Unavailable(f"{append.batch.device}: records before these could not be committed; append those first")
 
+    def _restamp(
+        self, connection: sqlite3.Connection, key: BootKey, offset_ms: int, now_ms: int
+    ) -> tuple[_Restamped, list[Batch]]:
+        """One step, one transaction. Memory follows after COMMIT."""
+        boot = self._known_boot(connection, key)
+        rows, more = restamp.next_rows(connection, boot.id) if boot else ([], False)
+        if boot is None or not rows:
+            return _Restamped(0, False), []
+        connection.execute("BEGIN IMMEDIATE")
+        corrections: list[Record] = [*restamp.correct(connection, boot.id, rows, offset_ms)]
+        source = Batch(key[0], boot.boot, key[1], (), offset_ms, Quality.CORRECTED, now_ms, profile=rows[-1].profile)
+        row = Row(source, boot, corrections, notable=len(corrections))
+        boot.note_times(Quality.CORRECTED, offset_ms, restamp.latest_ms(rows, offset_ms))
+        boot.last_guess_ms = boot.last_guess_ms if more else None
+        connection.execute(_UPSERT_BOOT, _boot_columns(boot))
+        connection.execute(_INSERT_BATCH, _columns(self._next_id, row))
+        connection.execute("COMMIT")
+        self._boots[key] = boot
+        self._next_id += 1
+        return _Restamped(sum(row.records for row in rows), more), [self._batch(row, self._next_id - 1)]
+
+    def _known_boot(self, connection: sqlite3.Connection, key: BootKey) -> Boot | None:
+        """A copy of the boot as it is committed; None where nothing of it is."""
+        if boot := self._boots.get(key):
+            return msgspec.structs.replace(boot)
+        row = connection.execute(_SELECT_BOOT, (self._device_ids.get(key[0]), key[1])).fetchone()
+        if row:
+            self._boots[key] = Boot(*row)
+            return Boot(*row)
+        return None
+
     def _boot(self, connection: sqlite3.Connection, append: _Append, commit: Commit) -> Boot:
         """A copy of the boot as it is committed, or a new one."""
-        if boot := self._boots.get(append.key):
-            return msgspec.structs.replace(boot)
+        if boot := self._known_boot(connection, append.key):
+            return boot
         device, boot_id = append.key
         device_id = self._device_ids.get(device) or commit.new_devices.setdefault(
             device, self._next_device + len(commit.new_devices)
         )
-        row = connection.execute(_SELECT_BOOT, (device_id, boot_id)).fetchone()
-        if row:
-            self._boots[append.key] = Boot(*row)
-            return Boot(*row)
         commit.new_boots += 1
         return Boot(self._next_boot + commit.new_boots - 1, device_id, boot_id, append.batch.boot)
 
@@ -377,13 +488,17 @@ class Writer:
 
 
 _NOTHING = Boot(0, 0, "", 0)
-_BOOT_COLUMNS = "id, device, boot_id, boot, through, ended, samples, events, gaps, lost, uncertain, quarantined"
+_BOOT_COLUMNS = (
+    "id, device, boot_id, boot, through, ended, samples, events, gaps, lost, uncertain, quarantined,"
+    " zero_ms, last_at_ms, last_guess_ms"
+)
 _SELECT_BOOT = f"SELECT {_BOOT_COLUMNS} FROM boots WHERE device = ? AND boot_id = ?"  # noqa: S608 - our own names
 _UPSERT_BOOT = (
-    f"INSERT INTO boots ({_BOOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own names
+    f"INSERT INTO boots ({_BOOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own names
     " ON CONFLICT (id) DO UPDATE SET through = excluded.through, ended = excluded.ended, samples = excluded.samples,"
     " events = excluded.events, gaps = excluded.gaps, lost = excluded.lost, uncertain = excluded.uncertain,"
-    " quarantined = excluded.quarantined"
+    " quarantined = excluded.quarantined, zero_ms = excluded.zero_ms, last_at_ms = excluded.last_at_ms,"
+    " last_guess_ms = excluded.last_guess_ms"
 )
 _INSERT_BATCH = (
     "INSERT INTO batches (id, device, boot, first, last, at_first_ms, at_last_ms, offset_ms, quality, received_ms,"
@@ -400,11 +515,13 @@ _DELETE_OLDEST_QUARANTINED = (
 
 def _insert(connection: sqlite3.Connection, commit: Commit, rows: Iterable[tuple[int, Row]]) -> None:
     connection.executemany("INSERT INTO devices (name, id) VALUES (?, ?)", commit.new_devices.items())
-    connection.executemany(
-        _UPSERT_BOOT, (msgspec.structs.astuple(boot)[:-1] for boot in commit.boots.values() if boot.changed)
-    )
+    connection.executemany(_UPSERT_BOOT, (_boot_columns(boot) for boot in commit.boots.values() if boot.changed))
     connection.executemany(_INSERT_BATCH, (_columns(id, row) for id, row in rows))
     connection.executemany(_INSERT_QUARANTINED, map(msgspec.structs.astuple, commit.quarantined))
+
+
+def _boot_columns(boot: Boot) -> tuple[object, ...]:
+    return msgspec.structs.astuple(boot)[:-1]
 
 
 def _columns(id: int, row: Row) -> tuple[object, ...]:

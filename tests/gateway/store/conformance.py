@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from gateway.errors import Conflict, Fenced, NoHolder, TooLarge
-from gateway.model import Batch, Command, Event, Gap, Quality, Refusal, Refused, Result, Sample, Status
+from gateway.model import Batch, Command, Correction, Event, Gap, Quality, Refusal, Refused, Result, Sample, Status
 from gateway.store.history import History, HistorySource
 from gateway.store.port import Committed, Entry, Store
 from tests.aio import run, until
@@ -249,6 +249,118 @@ class Conformance:
             assert max(len(one.records) for one in got) <= 1000
 
         self.with_store(work)
+
+    # ---- times -------------------------------------------------------------------------------------------------
+
+    def test_restamp_moves_what_was_estimated_once_and_tells(self) -> None:
+        async def work(store: FullStore) -> None:
+            epoch = await store.claim("greenhouse", "gw")
+            live = store.live()
+            await store.append(epoch, batch(*samples(0, 2), offset_ms=100, quality=Quality.ESTIMATED))
+            await store.append(epoch, batch(Gap(3, 9, 7, None, "full"), offset_ms=100, quality=Quality.ESTIMATED))
+            await store.append(epoch, batch(sample(10), offset_ms=170, quality=Quality.ESTIMATED))
+            await store.append(epoch, batch(sample(11), offset_ms=AT_MS - 5))
+            await store.append(epoch, batch(sample(12), offset_ms=100, quality=Quality.ESTIMATED))
+            before = await store.end()
+            assert await store.restamp("greenhouse", BOOT_ID, AT_MS) == 6
+            assert await store.restamp("greenhouse", BOOT_ID, AT_MS + 1) == 0
+            assert await store.restamp("greenhouse", OTHER_BOOT_ID, AT_MS) == 0
+            assert await store.restamp("cellar", BOOT_ID, AT_MS) == 0
+            told = [
+                Correction(0, 9, AT_MS - 100),
+                Correction(10, 10, AT_MS - 170),
+                Correction(12, 12, AT_MS - 100),
+            ]
+            (news,) = await store.read(before)
+            assert news.records == tuple(told)
+            assert (news.offset_ms, news.quality, news.boot, news.boot_id) == (AT_MS, "corrected", 17, BOOT_ID)
+            assert news.cursor == await store.end()
+            assert (await take(live, 6))[-1] == news
+            await check(store)
+
+        async def check(store: FullStore) -> None:
+            """The same from memory and from the file."""
+            found = [
+                (one.first, one.last, one.offset_ms, str(one.quality))
+                for one in await store.read("")
+                if not isinstance(one.records[0], Correction)
+            ]
+            assert found == [
+                (0, 2, AT_MS, "corrected"),
+                (3, 9, AT_MS, "corrected"),
+                (10, 10, AT_MS, "corrected"),
+                (11, 11, AT_MS - 5, "synced"),
+                (12, 12, AT_MS, "corrected"),
+            ]
+            series = (await History(store).samples("greenhouse", None, 0, AT_MS * 2, 100))["temperature"]
+            assert series["at_ms"] == [AT_MS + t for t in (0, 1_000, 2_000, 10_000, 10_995, 12_000)]
+            assert store.counts("greenhouse").samples == 6
+
+        self.with_store(work)
+        self.with_store(check)
+
+    def test_restamp_covers_what_was_appended_before_it_and_nothing_after(self) -> None:
+        async def work(store: FullStore) -> None:
+            epoch = await store.claim("greenhouse", "gw")
+
+            def append(seq: int) -> Coroutine[None, None, int]:
+                return store.append(epoch, batch(sample(seq), offset_ms=100, quality=Quality.ESTIMATED))
+
+            outcomes = await asyncio.gather(
+                append(0), append(1), store.restamp("greenhouse", BOOT_ID, AT_MS), append(2), append(3)
+            )
+            assert outcomes == [0, 1, 2, 2, 3]
+            found = [(record.seq, str(one.quality)) for one in await store.read("") for record in one.records]
+            assert found == [(0, "corrected"), (1, "corrected"), (0, "corrected"), (2, "estimated"), (3, "estimated")]
+            assert (await store.committed("greenhouse", [BOOT_ID]))[0].estimated
+            assert await store.restamp("greenhouse", BOOT_ID, AT_MS + 7) == 2
+            assert [one.offset_ms for one in await store.read("")] == [AT_MS, AT_MS, AT_MS + 7, AT_MS + 7]
+
+        self.with_store(work)
+
+    def test_what_is_committed_of_a_boot_says_when_that_was(self) -> None:
+        async def work(store: FullStore) -> None:
+            epoch = await store.claim("greenhouse", "gw")
+            guess = batch(*samples(0, 4), offset_ms=9_000, quality=Quality.ESTIMATED)
+            await store.append(epoch, guess)
+            await store.append(epoch, batch(*samples(0, 2), boot=18, boot_id=OTHER_BOOT_ID, offset_ms=50_000))
+            await store.append(epoch, batch(Gap(3, None, None, 5, "power_loss"), boot=18, boot_id=OTHER_BOOT_ID))
+            asked = [BOOT_ID, OTHER_BOOT_ID, "f" * 16]
+            assert await store.committed("greenhouse", asked) == [
+                Committed(BOOT_ID, 17, 4, False, True, None, 13_000, 52_000),
+                Committed(OTHER_BOOT_ID, 18, 3, True, False, AT_MS, 52_000, 13_000),
+                Committed("f" * 16, 0, -1, floor_ms=52_000),
+            ]
+            assert await store.restamp("greenhouse", BOOT_ID, 70_000) == 5
+
+        async def check(store: FullStore) -> None:
+            assert await store.committed("greenhouse", [BOOT_ID, OTHER_BOOT_ID]) == [
+                Committed(BOOT_ID, 17, 4, False, False, 70_000, 74_000, 52_000),
+                Committed(OTHER_BOOT_ID, 18, 3, True, False, AT_MS, 52_000, 74_000),
+            ]
+
+        self.with_store(work)
+        self.with_store(check)
+
+    def test_after_a_correction_the_newest_value_is_the_newest_by_true_time(self) -> None:
+        async def work(store: FullStore) -> None:
+            epoch = await store.claim("greenhouse", "gw")
+            newer = batch(sample(0, temperature=30.0), boot=18, boot_id=OTHER_BOOT_ID)
+            await store.append(epoch, newer)
+            early = batch(sample(0, temperature=1.0, humidity=40.0), offset_ms=AT_MS * 2, quality=Quality.ESTIMATED)
+            await store.append(epoch, early)  # from an older boot, but the clock was wrong by years
+            assert (await History(store).latest("greenhouse"))["temperature"].value == 1.0
+            await store.restamp("greenhouse", BOOT_ID, AT_MS - 60_000)
+            await check(store)
+
+        async def check(store: FullStore) -> None:
+            assert await History(store).latest("greenhouse") == {
+                "temperature": (AT_MS, 30.0, "synced"),
+                "humidity": (AT_MS - 60_000, 40.0, "corrected"),
+            }
+
+        self.with_store(work)
+        self.with_store(check)
 
     # ---- claims ------------------------------------------------------------------------------------------------
 

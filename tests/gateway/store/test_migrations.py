@@ -11,6 +11,7 @@ import pytest
 from gateway.model import Event, Gap, Quality, Refusal, Sample
 from gateway.store.database import APPLICATION_ID, connect, migrate, migrations
 from gateway.store.history import History
+from gateway.store.port import Committed
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run
 from tests.gateway.store.samples import AT_MS, BOOT_ID, batch, records, sample, samples
@@ -20,17 +21,19 @@ SCHEMAS = sorted({path.stem.rpartition("_")[2] for path in OLD.glob("*.sql")})
 
 
 def restored(directory: Path, schema: str) -> Path:
-    """A state directory as a gateway of `schema` left it."""
+    """A state directory as a gateway whose samples.db was of `schema` left it."""
     state = directory / "state"
     state.mkdir()
-    for path in OLD.glob(f"*_{schema}.sql"):
-        with closing(sqlite3.connect(state / f"{path.stem.partition('_')[0]}.db")) as connection:
+    for name in ("samples", "registry"):
+        path = max(path for path in OLD.glob(f"{name}_*.sql") if path.stem <= f"{name}_{schema}")
+        with closing(sqlite3.connect(state / f"{name}.db")) as connection:
             connection.executescript(path.read_text())
     return state
 
 
 def test_every_schema_but_tomorrows_is_kept() -> None:
     assert len(SCHEMAS) == len(migrations("samples"))
+    assert len(list(OLD.glob("registry_*.sql"))) == len(migrations("registry"))
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
@@ -65,9 +68,11 @@ def test_an_old_state_is_taken_over_whole(tmp_path: Path, schema: str) -> None:
         assert await store.append(2, batch(*samples(0, 11))) == 11, "what was committed is still known"
         epoch = await store.claim("cellar", "gw")
         assert await store.append(epoch, batch(sample(1), device="cellar", boot_id="0c5d9be1f2a34477")) == 1
-        assert (await store.committed("greenhouse", [BOOT_ID]))[0].through == 11
+        ended = Committed(BOOT_ID, 17, 11, True, True, AT_MS, AT_MS + 10_000)
+        assert await store.committed("greenhouse", [BOOT_ID]) == [ended]
         (newest,) = await store.read("3d37ffb78815ad28:3")
         assert newest.first == 1
+        assert await store.restamp("greenhouse", BOOT_ID, AT_MS + 50) == 3
         await store.close()
 
     run(work())

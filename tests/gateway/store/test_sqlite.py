@@ -14,17 +14,20 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.errors import ConfigError, Fenced, StoreError, Unavailable
-from gateway.model import Batch, Event, Gap, Refusal, Sample
+from gateway.model import Batch, Correction, Event, Gap, Quality, Refusal, Sample
+from gateway.store import restamp
 from gateway.store import writer as writer_module
 from gateway.store.history import History
+from gateway.store.port import Committed
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run
 from tests.gateway.store.conformance import Conformance
-from tests.gateway.store.samples import BOOT_ID, batch, records, sample, samples, seqs
+from tests.gateway.store.samples import AT_MS, BOOT_ID, batch, records, sample, samples, seqs
 
 
 @asynccontextmanager
@@ -408,7 +411,7 @@ def test_a_fault_after_the_commit_holds_up_nobody(state: Path, monkeypatch: pyte
         async with opened(state) as store:
             epoch = await store.claim("greenhouse", "gw")
             with monkeypatch.context() as fault:
-                fault.setattr(store, "_note_latest", lambda _: 1 / 0)
+                fault.setattr(store._latest, "note", lambda _: 1 / 0)
                 with pytest.raises(Unavailable):
                     await store.append(epoch, batch(sample(0)))
             assert await store.append(epoch, batch(sample(0))) == 0  # it is there
@@ -611,6 +614,105 @@ def test_memory_serves_readers_that_keep_up(state: Path) -> None:
             assert seqs(await store.read(end)) == [0]
             release.set()
             assert await held
+
+    run(work())
+
+
+# ---- times -----------------------------------------------------------------------------------------------------
+
+
+def test_a_long_correction_goes_in_steps_and_lets_commits_through(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restamp, "STEP_ROWS", 7)
+
+    async def work() -> None:
+        async with opened(state) as store:
+            epoch = await store.claim("greenhouse", "gw")
+            parts = [batch(sample(i), offset_ms=i, quality=Quality.ESTIMATED) for i in range(100)]
+            await asyncio.gather(*(store.append(epoch, part) for part in parts))
+            correcting = asyncio.create_task(store.restamp("greenhouse", BOOT_ID, AT_MS))
+            other = await store.claim("cellar", "gw")
+            between = 0
+            while not correcting.done():
+                await store.append(other, batch(sample(between), device="cellar"))
+                between += 1
+            assert await correcting == 100
+            assert between > 1, "a commit waited for the whole correction"
+            await check(store)
+
+    async def check(store: SqliteStore) -> None:
+        found = await store.read("", device="greenhouse", limit=1_000)
+        assert {(one.offset_ms, one.quality) for one in found} == {(AT_MS, Quality.CORRECTED)}
+        told = [record for one in found for record in one.records if isinstance(record, Correction)]
+        assert [(one.seq, one.to, one.moved_ms) for one in told] == [(i, i, AT_MS - i) for i in range(100)]
+
+    async def again() -> None:
+        async with opened(state) as store:
+            await check(store)
+
+    run(work())
+    run(again())
+
+
+def test_a_correction_that_was_cut_short_is_completed_by_the_next(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restamp, "STEP_ROWS", 10)
+
+    async def begin() -> None:
+        async with opened(state) as store:
+            epoch = await store.claim("greenhouse", "gw")
+            for i in range(25):
+                await store.append(epoch, batch(sample(i), offset_ms=100, quality=Quality.ESTIMATED))
+            correct = store._writer._restamp
+            steps = iter([False, True])
+
+            def fail_at_the_second(*args: Any) -> Any:
+                if next(steps):
+                    raise sqlite3.OperationalError("disk I/O error")
+                return correct(*args)
+
+            with monkeypatch.context() as fault:
+                fault.setattr(store._writer, "_restamp", fail_at_the_second)
+                with pytest.raises(Unavailable):
+                    await store.restamp("greenhouse", BOOT_ID, AT_MS)
+            assert (await store.committed("greenhouse", [BOOT_ID]))[0] == Committed(
+                BOOT_ID, 17, 24, False, True, AT_MS, AT_MS + 9_000
+            )
+
+    async def complete() -> None:
+        async with opened(state) as store:
+            assert await store.restamp("greenhouse", BOOT_ID, AT_MS) == 15
+            told = [record for record in records(await store.read("")) if isinstance(record, Correction)]
+            moved_ms = AT_MS - 100
+            assert told == [Correction(0, 9, moved_ms), Correction(10, 19, moved_ms), Correction(20, 24, moved_ms)]
+
+    run(begin())
+    run(complete())
+
+
+def test_a_correction_to_times_that_no_database_holds_changes_nothing(state: Path) -> None:
+    async def work() -> None:
+        async with opened(state) as store:
+            epoch = await store.claim("greenhouse", "gw")
+            await store.append(epoch, batch(sample(5), quality=Quality.ESTIMATED))
+            for offset_ms in (1 << 70, (1 << 63) - 1, -(1 << 63)):
+                with pytest.raises(StoreError, match="cannot be stored"):
+                    await store.restamp("greenhouse", BOOT_ID, offset_ms)
+            assert [one.quality for one in await store.read("")] == [Quality.ESTIMATED]
+            assert await store.restamp("greenhouse", BOOT_ID, 0) == 2  # the gap before it counts too
+
+    run(work())
+
+
+def test_a_correction_whose_caller_has_gone_leaves_the_log_in_step(state: Path) -> None:
+    async def work() -> None:
+        async with opened(state) as store:
+            epoch = await store.claim("greenhouse", "gw")
+            await store.append(epoch, batch(sample(0), quality=Quality.ESTIMATED))
+            impatient = asyncio.create_task(store.restamp("greenhouse", BOOT_ID, 7))
+            await asyncio.sleep(0)
+            impatient.cancel()
+            await store.append(epoch, batch(sample(1)))
+            assert [(one.first, one.offset_ms) for one in await store.read("")] == [(0, 7), (0, 7), (1, AT_MS)]
+            assert await store.read(await store.end()) == []
 
     run(work())
 
