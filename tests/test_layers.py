@@ -36,6 +36,7 @@ PURE = [
     "gateway/mqtt/v311.py",
     "gateway/dashboard/live.py",
     "gateway/dashboard/messages.py",
+    "gateway/dashboard/panel.py",
     "gateway/dashboard/shapes.py",
     "gateway/toml_lines.py",
     "gateway/problems.py",

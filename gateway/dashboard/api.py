@@ -19,10 +19,12 @@ from gateway.command.dispatch import Dispatcher
 from gateway.dashboard import shapes
 from gateway.dashboard.auth import Caller, Sessions
 from gateway.dashboard.feed import Feed
+from gateway.dashboard.panel import panel
 from gateway.dashboard.view import View
 from gateway.errors import StoreError
 from gateway.profile import CommandSpec
 from gateway.store.devices import DeviceInfo
+from gateway.store.gaps import GapRow
 from gateway.store.history import History
 
 HOUR_MS = 3_600_000
@@ -133,9 +135,10 @@ async def samples(
     start_ms = max(0, end_ms - HOUR_MS) if from_ms is None else from_ms
     if start_ms > end_ms:
         raise Refusal(422, "request.invalid", "from_ms: must not be after to_ms")
-    rows = await parts.history.samples(info.id, quantity, start_ms, end_ms, max_points)
+    rows, spans = await parts.history.chart(info.id, quantity, start_ms, end_ms, max_points)
     series = {name: shapes.Series(columns["at_ms"], columns["value"]) for name, columns in rows.items()}
-    return encoded(shapes.Samples(info.id, start_ms, end_ms, series))
+    unsure = [shapes.Unsure(*span) for span in spans]
+    return encoded(shapes.Samples(info.id, start_ms, end_ms, series, unsure))
 
 
 @api.get("/api/devices/{device}/quarantine", response_model=shapes.Quarantine, responses=ON_DEVICE, tags=["devices"])
@@ -146,6 +149,27 @@ async def quarantine(info: Known, parts: PartsHere, limit: Limit = 100) -> Respo
         for row in await parts.history.quarantine(info.id, limit)
     ]
     return encoded(shapes.Quarantine(info.id, rows))
+
+
+@api.get("/api/devices/{device}/gaps", response_model=shapes.Gaps, responses=ON_DEVICE, tags=["devices"])
+async def gaps(info: Known, parts: PartsHere, limit: Limit = 100) -> Response:
+    """Samples that no longer exist, with the times around them. What the gateway learned of last comes first."""
+    return encoded(shapes.Gaps(info.id, [_gap_row(gap) for gap in await parts.history.gaps(info.id, limit)]))
+
+
+def _gap_row(gap: GapRow) -> shapes.GapRow:
+    return {
+        "boot": gap.boot,
+        "boot_id": gap.boot_id,
+        "from": gap.first,
+        "to": gap.to,
+        "count": gap.count,
+        "at_most": gap.at_most,
+        "why": gap.why,
+        "before_ms": gap.before_ms,
+        "after_ms": gap.after_ms,
+        "received_ms": gap.received_ms,
+    }
 
 
 @api.get("/api/devices/{device}/events", response_model=shapes.Events, responses=ON_DEVICE, tags=["devices"])
@@ -201,15 +225,17 @@ def _args_problem(spec: CommandSpec, args: dict[str, Any]) -> str:
 async def status(parts: PartsHere) -> Response:
     """Who is connected, and how the parts of the gateway do."""
     extra = parts.extra_status()
+    now_ms = parts.clock.wall_ms()
     own = shapes.GatewayStatus(
         gateway=parts.gateway_id,
         version=__version__,
         started_ms=parts.started_ms,
         uptime_s=(parts.clock.monotonic_ms() - parts.started_monotonic_ms) / 1000,
-        time_ms=parts.clock.wall_ms(),
+        time_ms=now_ms,
         browsers=parts.feed.browsers,
         store={},
         connections=parts.view.connections(),
+        notices=panel(extra, now_ms).notices,
     )
     return encoded(asdict(own) | extra)
 

@@ -22,7 +22,9 @@ from gateway.dashboard.messages import (
     HeartbeatMessage,
     RemovedMessage,
     SnapshotMessage,
+    StatusMessage,
 )
+from gateway.dashboard.shapes import Panel
 from gateway.dashboard.view import View
 from gateway.errors import StoreError
 from gateway.model import Quality
@@ -98,6 +100,7 @@ class Feed:
         clock: Clock,
         *,
         gateway_id: str,
+        panel: Callable[[], Panel],
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         self._store = store
@@ -106,6 +109,8 @@ class Feed:
         self._presence = presence
         self._clock = clock
         self._gateway_id = gateway_id
+        self._panel = panel
+        self._panel_told: Panel | None = None
         self._queue_bytes = queue_bytes
         self._browsers: set[Browser] = set()
         self._watched = asyncio.Event()
@@ -195,7 +200,7 @@ class Feed:
     async def _snapshot(self) -> bytes:
         devices = [await self._view.device(info) for info in await self._view.infos()]
         message = SnapshotMessage(self._gateway_id, __version__, self._clock.wall_ms(), devices)
-        return b"[" + self._encode(message) + b"]"
+        return b"[" + self._encode(message) + b"," + self._encode(_status(self._panel())) + b"]"
 
     # what there is to tell
 
@@ -239,7 +244,8 @@ class Feed:
             if change.latest is not None:
                 at_ms, values = change.latest
                 quality = change.connection and change.connection.quality
-                self._live.provisional(change.device, at_ms, values, quality or Quality.ESTIMATED)
+                now_ms = self._clock.wall_ms()
+                self._live.provisional(change.device, at_ms, values, quality or Quality.ESTIMATED, now_ms)
             self._live.tell(self._view.presence(change.device))
             self._publish()
 
@@ -257,6 +263,9 @@ class Feed:
                     log.warning("the store cannot be read: %s", error)
                 for row in self._view.connections():
                     self._live.tell(self._view.presence(row.device))
+                if (panel := self._panel()) != self._panel_told:
+                    self._panel_told = panel
+                    self._live.tell(_status(panel))
             self._live.tell(HeartbeatMessage(self._clock.wall_ms()))
             self._publish()
 
@@ -275,6 +284,10 @@ class Feed:
     async def _tell_counts(self) -> None:
         for device in sorted(self._live.take_counted()):
             self._live.tell(CountsMessage(device, await self._view.counts(device)))
+
+
+def _status(panel: Panel) -> StatusMessage:
+    return StatusMessage(panel.notices, panel.store, panel.brokers)
 
 
 def _identity(info: DeviceInfo) -> tuple[str, str, str | None]:

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from gateway.dashboard.messages import (
+    CorrectedMessage,
     EventMessage,
     GapMessage,
     LatestMessage,
@@ -18,8 +20,13 @@ from gateway.dashboard.messages import (
     SamplesMessage,
 )
 from gateway.dashboard.shapes import EventRow, Latest, QuarantineRow
-from gateway.model import Batch, Event, Gap, Quality, Record, Refused, Sample
+from gateway.model import Batch, Correction, Event, Gap, Quality, Record, Refused, Sample
 
+if TYPE_CHECKING:
+    from gateway.store import history
+
+AHEAD_MS = 60_000
+"""What is stamped further ahead of the gateway's clock than this was stamped before that clock was set back."""
 SAMPLES_IN_A_MESSAGE = 1000
 """No `samples` message holds more, so that no frame grows without bound."""
 
@@ -58,16 +65,19 @@ class _Columns:
 
 @dataclass(frozen=True, slots=True)
 class _Newest:
-    """A newest value with what decides whether another one supersedes it. Unknown boot: it came from the history."""
+    """A newest value with what decides whether another one supersedes it. Unknown boot: it is provisional."""
 
     latest: Latest
     boot_id: str = ""
     seq: int = -1
 
-    def superseded_by(self, other: _Newest) -> bool:
-        """Within one boot the sequence decides, since times may be corrected; between boots the time."""
+    def superseded_by(self, other: _Newest, now_ms: int) -> bool:
+        """Within one boot the sequence decides, since times may be corrected; between boots the time, unless the one
+        that is known was stamped ahead of it."""
         if self.boot_id and self.boot_id == other.boot_id:
             return other.seq >= self.seq
+        if self.latest.at_ms > now_ms + AHEAD_MS:
+            return True
         if other.latest.provisional:
             return other.latest.at_ms > self.latest.at_ms
         return other.latest.at_ms >= self.latest.at_ms
@@ -81,11 +91,16 @@ class Live:
         self._messages: list[Message | _Columns] = []
         self._open: dict[str, _Columns] = {}
         self._counted: set[str] = set()
+        self._last: dict[str, tuple[str, int]] = {}
+        """Per device the boot_id and the time of the record committed last."""
 
-    def load(self, device: str, latest: Mapping[str, Latest]) -> None:
-        """Take in what the history knows; it never hides what is newer."""
-        for quantity, value in latest.items():
-            self._offer(device, quantity, _Newest(value))
+    def load(self, device: str, rows: Mapping[str, history.Latest], now_ms: int) -> None:
+        """Take in what the history knows; it never hides what is newer. `now_ms`: by the gateway's clock."""
+        known = self._newest.get(device, {})
+        for quantity, (at_ms, value, quality, boot_id, seq) in rows.items():
+            if quantity in known and at_ms > now_ms + AHEAD_MS:
+                continue  # stamped ahead: it must not hide what has come since
+            self._offer(device, quantity, _Newest(Latest(value, at_ms, quality), boot_id, seq), now_ms)
 
     def latest(self, device: str) -> dict[str, Latest]:
         """The newest value per quantity."""
@@ -93,24 +108,30 @@ class Live:
 
     def forget(self, device: str) -> None:
         self._newest.pop(device, None)
+        self._last.pop(device, None)
 
     def committed(self, batch: Batch) -> None:
         """Take in what the store has committed."""
         self._counted.add(batch.device)
         events: list[EventRow] = []
         refused: list[QuarantineRow] = []
-        for record in batch.records:
+        for index, record in enumerate(batch.records):
             match record:
                 case Sample():
                     self._sample(batch, record)
                 case Event(seq, t_ms, code, sensor, data):
                     events.append(EventRow(batch.at_ms(t_ms), batch.boot_id, seq, code, sensor, data))
                 case Gap(seq, to, count, at_most, why):
-                    gap = GapMessage(batch.device, batch.boot, batch.boot_id, seq, to, count, at_most, why)
-                    self._messages.append(gap)
+                    around = self._before(batch, index), _after(batch, index)
+                    place = batch.device, batch.boot, batch.boot_id, seq, to
+                    self._messages.append(GapMessage(*place, count, at_most, why, *around, batch.received_ms))
                 case Refused():
                     pass
+                case Correction():
+                    self._correct(batch, record)
             refused += quarantined(batch, record)
+        if (last_ms := _newest_ms(batch, batch.records)) is not None:
+            self._last[batch.device] = batch.boot_id, last_ms
         if events:
             self._messages.append(EventMessage(batch.device, events))
         if refused:
@@ -125,12 +146,36 @@ class Live:
         columns.add(sample, at_ms)
         for quantity, value in sample.values.items():
             latest = Latest(value, at_ms, batch.quality)
-            self._offer(batch.device, quantity, _Newest(latest, batch.boot_id, sample.seq))
+            self._offer(batch.device, quantity, _Newest(latest, batch.boot_id, sample.seq), batch.received_ms)
 
-    def provisional(self, device: str, at_ms: int, values: Mapping[str, float], quality: Quality) -> None:
-        """Take in values that a device sent ahead of its backlog."""
+    def _correct(self, batch: Batch, record: Correction) -> None:
+        """Samples that were told before have another time now."""
+        place = batch.device, batch.boot, batch.boot_id
+        self._messages.append(CorrectedMessage(*place, record.seq, record.to, record.moved_ms))
+        self._open.pop(batch.device, None)  # what comes now was stamped after it
+        newest = self._newest.get(batch.device, {})
+        for quantity, known in newest.items():
+            if known.boot_id == batch.boot_id and record.seq <= known.seq <= record.to:
+                moved = replace(known.latest, at_ms=known.latest.at_ms + record.moved_ms, quality=batch.quality)
+                newest[quantity] = replace(known, latest=moved)
+        boot_id, last_ms = self._last.get(batch.device, ("", 0))
+        if boot_id == batch.boot_id:
+            self._last[batch.device] = boot_id, last_ms + record.moved_ms
+
+    def _before(self, batch: Batch, index: int) -> int | None:
+        """The last time known before the record at `index`, as `GapRow.before_ms`."""
+        here_ms = _newest_ms(batch, batch.records[:index])
+        if here_ms is not None:
+            return here_ms
+        boot_id, last_ms = self._last.get(batch.device, ("", 0))
+        if boot_id == batch.boot_id:
+            return last_ms
+        return batch.offset_ms if batch.records[index].seq == 0 else None
+
+    def provisional(self, device: str, at_ms: int, values: Mapping[str, float], quality: Quality, now_ms: int) -> None:
+        """Take in values that a device sent ahead of its backlog. `now_ms`: by the gateway's clock."""
         for quantity, value in values.items():
-            self._offer(device, quantity, _Newest(Latest(value, at_ms, quality, provisional=True)))
+            self._offer(device, quantity, _Newest(Latest(value, at_ms, quality, provisional=True)), now_ms)
         self._messages.append(LatestMessage(device, at_ms, dict(values)))
 
     def tell(self, message: Message) -> None:
@@ -149,11 +194,21 @@ class Live:
         counted, self._counted = self._counted, set()
         return counted
 
-    def _offer(self, device: str, quantity: str, value: _Newest) -> None:
+    def _offer(self, device: str, quantity: str, value: _Newest, now_ms: int) -> None:
         newest = self._newest.setdefault(device, {})
         known = newest.get(quantity)
-        if known is None or known.superseded_by(value):
+        if known is None or known.superseded_by(value, now_ms):
             newest[quantity] = value
+
+
+def _newest_ms(batch: Batch, records: Sequence[Record]) -> int | None:
+    return next((batch.at_ms(r.t_ms) for r in reversed(records) if isinstance(r, Sample | Event)), None)
+
+
+def _after(batch: Batch, index: int) -> int | None:
+    """The first time known after the record at `index`, as far as `batch` tells."""
+    behind = batch.records[index + 1 :]
+    return next((batch.at_ms(r.t_ms) for r in behind if isinstance(r, Sample | Event)), None)
 
 
 def quarantined(batch: Batch, record: Record) -> list[QuarantineRow]:

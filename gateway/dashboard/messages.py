@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.dashboard.shapes import Connection, Counts, Device, EventRow, QuarantineRow
+from gateway.dashboard.shapes import (
+    Broker,
+    Connection,
+    Counts,
+    Device,
+    EventRow,
+    Notice,
+    QuarantineRow,
+    StorePanel,
+)
 from gateway.model import Quality
 
 
@@ -51,6 +60,18 @@ class GapMessage(msgspec.Struct, frozen=True, tag_field="type", tag="gap", renam
     count: int | None
     at_most: int | None
     why: str
+    before_ms: int | None
+    after_ms: int | None
+    received_ms: int
+
+
+class CorrectedMessage(msgspec.Struct, frozen=True, tag_field="type", tag="corrected", rename={"first": "from"}):
+    device: str
+    boot: int
+    boot_id: str
+    first: int
+    to: int
+    moved_ms: int
 
 
 class PresenceMessage(msgspec.Struct, frozen=True, tag_field="type", tag="presence"):
@@ -75,6 +96,12 @@ class RemovedMessage(msgspec.Struct, frozen=True, tag_field="type", tag="removed
     device: str
 
 
+class StatusMessage(msgspec.Struct, frozen=True, tag_field="type", tag="status"):
+    notices: list[Notice]
+    store: StorePanel
+    brokers: list[Broker]
+
+
 class HeartbeatMessage(msgspec.Struct, frozen=True, tag_field="type", tag="heartbeat"):
     at_ms: int
 
@@ -86,9 +113,11 @@ Message = (
     | QuarantineMessage
     | EventMessage
     | GapMessage
+    | CorrectedMessage
     | PresenceMessage
     | CountsMessage
     | DeviceMessage
     | RemovedMessage
+    | StatusMessage
     | HeartbeatMessage
 )

@@ -25,6 +25,7 @@ from gateway.dashboard.auth import Links, Sessions, new_token
 from gateway.dashboard.feed import QUEUE_BYTES, Feed
 from gateway.dashboard.guard import Guard
 from gateway.dashboard.live import Live
+from gateway.dashboard.panel import panel
 from gateway.dashboard.view import View
 from gateway.errors import ConfigError
 from gateway.presence import Presence
@@ -68,8 +69,17 @@ class PeopleServer:
         self._links = Links()
         self._sessions = Sessions(store, clock.wall_ms)
         live = Live()
-        view = View(devices, history, presence, live)
-        self._feed = Feed(store, view, live, presence, clock, gateway_id=gateway_id, queue_bytes=feed_queue_bytes)
+        view = View(devices, history, presence, live, clock)
+        self._feed = Feed(
+            store,
+            view,
+            live,
+            presence,
+            clock,
+            gateway_id=gateway_id,
+            panel=lambda: panel(extra_status(), clock.wall_ms()),
+            queue_bytes=feed_queue_bytes,
+        )
         self._cookie = (
             f"mpy-gateway-{re.sub('[^A-Za-z0-9-]', '-', gateway_id)}"  # cookies know no port: one per gateway
         )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from typing_extensions import TypedDict  # of pydantic, which cannot read Python 3.11's own
+
 from gateway.model import Quality, Status
 
 Scalar = str | int | float | bool | None
@@ -50,13 +52,15 @@ class Latest:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the store has of a device. `lost`: how many samples its gaps stand for, at most."""
+    """What the store has of a device. `lost`: how many samples its gaps stand for, at most; `uncertain`: how many of
+    these are only a bound."""
 
     samples: int
     events: int
     gaps: int
     lost: int
     quarantined: int
+    uncertain: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +133,21 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsure:
+    """Samples from `from_ms` to `to_ms` have times of this quality, which is not `synced`."""
+
+    from_ms: int
+    to_ms: int
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
     device: str
     from_ms: int
     to_ms: int
     series: dict[str, Series]
+    unsure: list[Unsure]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +167,33 @@ class QuarantineRow:
 class Quarantine:
     device: str
     rows: list[QuarantineRow]
+
+
+GapRow = TypedDict(
+    "GapRow",
+    {
+        "boot": int,
+        "boot_id": str,
+        "from": int,  # no attribute of Python can be called so, hence not a dataclass
+        "to": int | None,
+        "count": int | None,
+        "at_most": int | None,
+        "why": str,
+        "before_ms": int | None,
+        "after_ms": int | None,
+        "received_ms": int,
+    },
+)
+"""Samples that no longer exist. How many: `count`; where that is null nobody knows more than `at_most`.
+
+`before_ms`, `after_ms`: the times next to the loss, as far as they are known. `received_ms`: when the gateway learned
+of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    device: str
+    rows: list[GapRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +258,63 @@ class ConnectionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """What a person should know now. An error means that something does not work until somebody acts."""
+
+    level: Literal["warning", "error"]
+    text: str
+    since_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StorePanel:
+    """How the gateway's disk does. `trouble`: why nothing can be committed now, empty otherwise. `untaken`: samples per
+    outlet that were pruned before it took them. Null: not known."""
+
+    trouble: str
+    samples: int
+    bytes: int
+    queue: int
+    commit_ms: float
+    last_commit_ms: float
+    disk_free_bytes: int | None
+    pruned_samples: int
+    untaken: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A message that the broker refused, with its reason; what came after it went on."""
+
+    topic: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """One way out to MQTT. `backlog`: samples committed that it has not taken; null: not known."""
+
+    name: str
+    url: str
+    state: str
+    why: str
+    since_ms: int | None
+    published: int
+    backlog: int | None
+    aside: int
+    last_aside: list[SetAside]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The gateway itself, for people: what they should know, its disk, its brokers."""
+
+    notices: list[Notice]
+    store: StorePanel
+    brokers: list[Broker]
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayStatus:
     """What every gateway says about itself; its parts add their own figures beside these."""
 
@@ -228,6 +326,7 @@ class GatewayStatus:
     browsers: int
     store: dict[str, Any]
     connections: list[ConnectionRow]
+    notices: list[Notice]
 
 
 @dataclass(frozen=True, slots=True)

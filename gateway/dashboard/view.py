@@ -9,6 +9,7 @@ from gateway.dashboard.live import Live
 from gateway.dashboard.messages import PresenceMessage
 
 if TYPE_CHECKING:
+    from gateway.clock import Clock
     from gateway.presence import ConnectionInfo, Presence
     from gateway.profile import Profile
     from gateway.store.devices import DeviceInfo, Devices
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 class View:
     """Puts `shapes.Device` together. Profiles never change under one hash, so each is read once."""
 
-    def __init__(self, devices: Devices, history: History, presence: Presence, live: Live) -> None:
+    def __init__(self, devices: Devices, history: History, presence: Presence, live: Live, clock: Clock) -> None:
         self._devices = devices
+        self._clock = clock
         self._history = history
         self._presence = presence
         self._live = live
@@ -63,7 +65,9 @@ class View:
 
     async def counts(self, device_id: str) -> shapes.Counts:
         counts = await self._history.counts(device_id)
-        return shapes.Counts(counts.samples, counts.events, counts.gaps, counts.lost, counts.quarantined)
+        return shapes.Counts(
+            counts.samples, counts.events, counts.gaps, counts.lost, counts.quarantined, counts.uncertain
+        )
 
     def presence(self, device_id: str) -> PresenceMessage:
         """Whether it is connected, and how that connection does."""
@@ -104,8 +108,7 @@ class View:
     async def _latest(self, device_id: str) -> dict[str, shapes.Latest]:
         if device_id not in self._loaded:
             rows = await self._history.latest(device_id)
-            latest = {name: shapes.Latest(value, at_ms, quality) for name, (at_ms, value, quality) in rows.items()}
-            self._live.load(device_id, latest)
+            self._live.load(device_id, rows, self._clock.wall_ms())
             self._loaded.add(device_id)
         return self._live.latest(device_id)
 

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, TypeAlias, TypedDict
 import msgspec
 
 from gateway.model import Batch, Quality, Sample
+from gateway.store.gaps import GapRow
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -56,6 +57,17 @@ class Latest(NamedTuple):
     at_ms: int
     value: float
     quality: Quality
+    boot_id: str = ""
+    """Of the sample it came in, like `seq`."""
+    seq: int = -1
+
+
+class Unsure(NamedTuple):
+    """From `from_ms` to `to_ms` samples have times of this quality, which is not `synced`."""
+
+    from_ms: int
+    to_ms: int
+    quality: Quality
 
 
 class Series(TypedDict):
@@ -71,6 +83,10 @@ class Place(NamedTuple):
     at_ms: int
     id: int
 
+
+JOIN_MS = 60_000
+"""Spans of unsure times that are no further apart than this are told as one."""
+MOST_UNSURE = 100
 
 Point: TypeAlias = tuple[int, float]
 """(at_ms, value)"""
@@ -94,6 +110,9 @@ class HistorySource(Protocol):
     async def events(self, device: str, limit: int) -> list[EventRow]:
         """Newest first."""
 
+    async def gaps(self, device: str, limit: int) -> list[GapRow]:
+        """The one committed last first."""
+
     def latest(self, device: str) -> dict[str, Latest]: ...
 
     def counts(self, device: str) -> Counts: ...
@@ -110,9 +129,15 @@ class History:
     ) -> dict[str, Series]:
         """Values taken from `from_ms` to `to_ms`, both included, per quantity (None: of all), by time. Where one has
         more than `max_points`, each of max_points/2 equal spans gives its lowest and its highest."""
+        return (await self.chart(device, quantities, from_ms, to_ms, max_points))[0]
+
+    async def chart(
+        self, device: str, quantities: Collection[str] | None, from_ms: int, to_ms: int, max_points: int
+    ) -> tuple[dict[str, Series], list[Unsure]]:
+        """`samples`, and where their times are not `synced`."""
         extent = await self._source.extent(device)
         if extent is None:
-            return {}
+            return {}, []
         # A chart of "everything" begins at 0, so the spans are laid over what there is.
         window = Window(max(from_ms, extent[0]), min(to_ms, extent[1]), max_points, quantities)
         place: Place | None = None
@@ -120,7 +145,7 @@ class History:
             batches, place = await self._source.scan(device, window.from_ms, window.to_ms, place)
             await asyncio.to_thread(window.add, batches)
             if place is None:
-                return window.series()
+                return window.series(), window.unsure()
 
     async def latest(self, device: str) -> dict[str, Latest]:
         """The newest committed value of each quantity."""
@@ -132,6 +157,10 @@ class History:
     async def quarantine(self, device: str, limit: int) -> list[QuarantineRow]:
         """What validation refused, newest first."""
         return await self._source.quarantined(device, limit)
+
+    async def gaps(self, device: str, limit: int) -> list[GapRow]:
+        """Samples that no longer exist, what was committed last first."""
+        return await self._source.gaps(device, limit)
 
     async def events(self, device: str, limit: int) -> list[EventRow]:
         """Newest first."""
@@ -147,9 +176,12 @@ class Window:
         self._max_points = max_points
         self._wanted = None if quantities is None else frozenset(quantities)
         self._points: defaultdict[str, list[Point]] = defaultdict(list)
+        self._unsure: list[Unsure] = []
 
     def add(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
+            if batch.quality is not Quality.SYNCED:
+                self._note_unsure(batch)
             for record in batch.records:
                 if type(record) is Sample and self.from_ms <= (at_ms := batch.offset_ms + record.t_ms) <= self.to_ms:
                     for quantity, value in record.values.items():
@@ -158,6 +190,28 @@ class Window:
         for quantity, points in self._points.items():
             if len(points) > self._max_points:
                 self._points[quantity] = thin(points, self.from_ms, self.to_ms, self._max_points // 2)
+
+    def _note_unsure(self, batch: Batch) -> None:
+        """Batches come in about the order of time: one that touches the span before it makes that longer."""
+        times = [
+            at_ms
+            for record in batch.records
+            if type(record) is Sample and self.from_ms <= (at_ms := batch.offset_ms + record.t_ms) <= self.to_ms
+        ]
+        if not times:
+            return
+        span = Unsure(min(times), max(times), batch.quality)
+        if self._unsure:
+            last = self._unsure[-1]
+            if last.quality is span.quality and span.from_ms - last.to_ms <= JOIN_MS:
+                self._unsure[-1] = Unsure(min(last.from_ms, span.from_ms), max(last.to_ms, span.to_ms), span.quality)
+                return
+        if len(self._unsure) < MOST_UNSURE:
+            self._unsure.append(span)
+
+    def unsure(self) -> list[Unsure]:
+        """Spans of time in which samples are not `synced`, `MOST_UNSURE` at most."""
+        return sorted(self._unsure)
 
     def series(self) -> dict[str, Series]:
         found: dict[str, Series] = {}

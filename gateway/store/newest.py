@@ -45,7 +45,7 @@ class NewestValues:
 
     def of(self, device: str) -> dict[str, Latest]:
         """By quantity. What is hidden by a value whose time was corrected since shows when it is noted again."""
-        return {quantity: Latest(*held[:3]) for quantity, held in self._held.get(device, {}).items()}
+        return {quantity: Latest(*held) for quantity, held in self._held.get(device, {}).items()}
 
     def corrections(self, device: str) -> int:
         """How many were noted: whoever reads older values to note them can tell whether one came between."""

@@ -28,6 +28,7 @@ from gateway.store.database import (
     open_problem,
 )
 from gateway.store.feed import Feed, Live
+from gateway.store.gaps import GapRow, gaps
 from gateway.store.history import Counts, EventRow, Latest, Place, QuarantineRow
 from gateway.store.newest import NewestValues
 from gateway.store.port import CommandHandler, Committed, Entry, Load
@@ -217,6 +218,9 @@ class SqliteStore:
 
     async def events(self, device: str, limit: int) -> list[EventRow]:
         return await self._people.run(reader.events, device, limit)
+
+    async def gaps(self, device: str, limit: int) -> list[GapRow]:
+        return await self._people.run(gaps, device, limit)
 
     def latest(self, device: str) -> dict[str, Latest]:
         return self._latest.of(device)

@@ -36,7 +36,8 @@ def test_a_device_has_everything_its_page_shows(tmp_path: Path) -> None:
             assert (await door.ask("/api/devices", headers=door.bearer)).json == {"devices": [device]}
         assert (device["online"], device["since_ms"], device["last_seen_ms"]) == (True, T0_MS, T0_MS + 500)
         assert (device["connection"]["rtt_ms"], device["connection"]["clock"]) == (4.2, "synced")
-        assert device["counts"] == {"samples": 2, "events": 0, "gaps": 1, "lost": 50, "quarantined": 0}
+        counts = {"samples": 2, "events": 0, "gaps": 1, "lost": 50, "quarantined": 0, "uncertain": 0}
+        assert device["counts"] == counts
         assert device["newest_at_ms"] == T0_MS + 51_000
         assert device["latest"]["temperature"]["value"] == 20.51
         assert [sensor["name"] for sensor in device["sensors"]] == ["climate", "vitals"]
@@ -74,6 +75,7 @@ def test_samples_by_time_and_quantity(tmp_path: Path) -> None:
                         "value": [10.0, 11.0, 12.0],
                     }
                 },
+                "unsure": [],
             }
             last_hour = (await door.ask("/api/devices/greenhouse/samples", headers=door.bearer)).json
             assert last_hour["to_ms"] - last_hour["from_ms"] == 3_600_000
@@ -106,6 +108,55 @@ def test_quarantine_and_events_newest_first(tmp_path: Path) -> None:
             assert [row["code"] for row in events["rows"]] == ["sensor.failed"]
 
     run(main())
+
+
+def test_times_that_are_not_synced_are_told_with_the_samples(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            await door.commit(batch(*(sample(i) for i in range(10)), quality=Quality.ESTIMATED))
+            await door.commit(batch(*(sample(i) for i in range(10, 20)), quality=Quality.ESTIMATED))
+            await door.commit(batch(*(sample(i) for i in range(20, 30))))
+            path = f"/api/devices/greenhouse/samples?from_ms={T0_MS + 5000}&to_ms={T0_MS + 60_000}"
+            answer = (await door.ask(path, headers=door.bearer)).json
+        assert answer["unsure"] == [{"from_ms": T0_MS + 5000, "to_ms": T0_MS + 19_000, "quality": "estimated"}]
+
+    run(main())
+
+
+def test_gaps_newest_first_with_the_times_around_them(tmp_path: Path) -> None:
+    """Also those from before this gateway was started."""
+    old = "0" * 16
+
+    async def before() -> None:
+        async with open_door(tmp_path) as door:
+            await door.commit(batch(Gap(0, 2, 3, None, "full"), sample(3), boot=16, boot_id=old))
+            await door.commit(batch(sample(4), sample(5), boot=16, boot_id=old))
+            await door.commit(batch(Gap(6, 9, 4, None, "refused"), boot=16, boot_id=old))
+            await door.commit(batch(sample(10), boot=16, boot_id=old))
+            await door.commit(batch(Gap(11, None, None, 64, "power_loss"), boot=16, boot_id=old))
+
+    async def after() -> None:
+        async with open_door(tmp_path) as door:
+            nothing_yet = (await door.ask("/api/devices/greenhouse/gaps?limit=1", headers=door.bearer)).json
+            await door.commit(batch(sample(0), offset_ms=T0_MS + 30_000))
+            answer = (await door.ask("/api/devices/greenhouse/gaps", headers=door.bearer)).json
+        assert [(row["why"], row["after_ms"]) for row in nothing_yet["rows"]] == [("power_loss", None)]
+        row = {"boot": 16, "boot_id": old, "at_most": None, "received_ms": T0_MS + 999}
+        assert answer == {
+            "device": "greenhouse",
+            "rows": [
+                row
+                | {"from": 11, "to": None, "count": None, "at_most": 64, "why": "power_loss"}
+                | {"before_ms": T0_MS + 10_000, "after_ms": T0_MS + 30_000},
+                row
+                | {"from": 6, "to": 9, "count": 4, "why": "refused"}
+                | {"before_ms": T0_MS + 5000, "after_ms": T0_MS + 10_000},
+                row | {"from": 0, "to": 2, "count": 3, "why": "full"} | {"before_ms": T0_MS, "after_ms": T0_MS + 3000},
+            ],
+        }
+
+    run(before())
+    run(after())
 
 
 def test_a_command_waits_for_its_result(tmp_path: Path) -> None:
@@ -240,6 +291,7 @@ def test_answers_are_what_openapi_says(tmp_path: Path) -> None:
                 ("/api/devices/{device}/samples", shapes.Samples),
                 ("/api/devices/{device}/quarantine", shapes.Quarantine),
                 ("/api/devices/{device}/events", shapes.Events),
+                ("/api/devices/{device}/gaps", shapes.Gaps),
                 ("/api/status", shapes.GatewayStatus),
                 ("/api/session", shapes.Session),
                 ("/healthz", shapes.Health),
@@ -270,7 +322,14 @@ def test_the_examples_of_feed_md_are_of_the_shapes_they_show() -> None:
     assert set(device) == set(shapes.Device.__dataclass_fields__)
     assert set(device["connection"]) == set(shapes.Connection.__dataclass_fields__)
     TypeAdapter(shapes.Samples).validate_python(next(block for block in blocks if "series" in block))
-    quarantine, events = (block for block in blocks if "rows" in block)
+    quarantine, gaps, events = (block for block in blocks if "rows" in block)
+    TypeAdapter(shapes.Gaps).validate_python(gaps)
+    assert all(set(row) == set(shapes.GapRow.__annotations__) for row in gaps["rows"])
+    status = next(block for block in blocks if "brokers" in block)
+    assert status.pop("type") == "status"
+    TypeAdapter(shapes.Panel).validate_python(status)
+    assert set(status["store"]) == set(shapes.StorePanel.__dataclass_fields__)
+    assert all(set(broker) == set(shapes.Broker.__dataclass_fields__) for broker in status["brokers"])
     TypeAdapter(shapes.Quarantine).validate_python(quarantine)
     TypeAdapter(shapes.Events).validate_python(events)
 

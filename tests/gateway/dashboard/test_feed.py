@@ -22,7 +22,8 @@ def test_the_snapshot_comes_first_and_the_changes_after_it(tmp_path: Path) -> No
             await door.commit(batch(sample(0, temperature=20.5)))
             async with door.feed() as socket:
                 first = json.loads(await socket.recv())
-                assert [message["type"] for message in first] == ["snapshot"]
+                assert [message["type"] for message in first] == ["snapshot", "status"]
+                assert first[1]["brokers"][0]["name"] == "embedded"
                 device = first[0]["devices"][0]
                 assert device["latest"]["temperature"]["value"] == 20.5
                 assert device == (await door.ask("/api/devices/greenhouse", headers=door.bearer)).json

@@ -10,10 +10,12 @@ import msgspec
 from gateway.dashboard.live import SAMPLES_IN_A_MESSAGE, Live, Outbox
 from gateway.dashboard.messages import HeartbeatMessage
 from gateway.dashboard.shapes import Latest
-from gateway.model import Event, Gap, Quality, Refusal, Refused, Sample
+from gateway.model import Correction, Event, Gap, Quality, Refusal, Refused, Sample
+from gateway.store import history
 
 from .door import BOOT_ID, T0_MS, batch, sample
 
+NOW_MS = T0_MS + 60_000
 HOT = Refusal("temperature", "140.2", "value.range", "temperature 140.2 is outside -40..85 °C")
 
 
@@ -118,6 +120,9 @@ def test_events_gaps_and_refused_frames_are_told() -> None:
         "count": 50,
         "at_most": None,
         "why": "full",
+        "before_ms": T0_MS + 100,
+        "after_ms": None,
+        "received_ms": T0_MS + 999,
     }
     assert event["rows"][0] == {
         "at_ms": T0_MS + 100,
@@ -131,9 +136,63 @@ def test_events_gaps_and_refused_frames_are_told() -> None:
     assert (row["quantity"], row["at_ms"], row["code"]) == (None, T0_MS + 999, "frame.columns")
 
 
+def stored(value: float, at_ms: int, seq: int, boot_id: str = BOOT_ID) -> history.Latest:
+    return history.Latest(at_ms, value, Quality.SYNCED, boot_id, seq)
+
+
+def test_a_gap_has_the_times_known_around_it() -> None:
+    live = Live()
+    live.committed(batch(sample(0), sample(1)))
+    live.committed(batch(Gap(2, 4, 3, None, "full"), sample(5)))
+    live.committed(batch(Gap(6, None, None, 64, "power_loss")))
+    live.committed(batch(Gap(0, 3, 4, None, "full"), boot=18, boot_id="0" * 16, offset_ms=T0_MS + 9000))
+    live.committed(batch(Gap(7, 8, 2, None, "unexplained"), boot=19, boot_id="1" * 16))
+    times = [(m["before_ms"], m["after_ms"]) for m in taken(live) if m["type"] == "gap"]
+    assert times == [
+        (T0_MS + 1000, T0_MS + 5000),
+        (T0_MS + 5000, None),
+        (T0_MS + 9000, None),  # the start of its boot
+        (None, None),  # nothing before it was seen
+    ]
+
+
+def test_a_correction_is_told_and_moves_the_newest_values() -> None:
+    live = Live()
+    live.committed(batch(sample(3), sample(4, humidity=50.0), quality=Quality.ESTIMATED))
+    taken(live)
+    live.committed(batch(Correction(0, 3, 500), Correction(4, 9, -700), quality=Quality.CORRECTED))
+    assert taken(live) == [
+        {"type": "corrected", "device": "greenhouse", "boot": 17, "boot_id": BOOT_ID, **moved}
+        for moved in ({"from": 0, "to": 3, "moved_ms": 500}, {"from": 4, "to": 9, "moved_ms": -700})
+    ]
+    newest = live.latest("greenhouse")
+    assert newest["temperature"] == Latest(20.03, T0_MS + 3500, Quality.CORRECTED)
+    assert newest["humidity"] == Latest(50.0, T0_MS + 3300, Quality.CORRECTED)
+
+
+def test_a_value_stamped_ahead_of_time_does_not_freeze_the_newest() -> None:
+    """The gateway ran with a wrong clock, was restarted with the right one: what it has of the future gives way."""
+    year_ms = 31_536_000_000
+    live = Live()
+    live.load("greenhouse", {"temperature": stored(1.0, T0_MS + year_ms, seq=9, boot_id="0" * 16)}, NOW_MS)
+    live.committed(batch(sample(5, temperature=21.0)))
+    assert live.latest("greenhouse")["temperature"].value == 21.0
+    live.load("greenhouse", {"temperature": stored(1.0, T0_MS + year_ms, seq=9, boot_id="0" * 16)}, NOW_MS)
+    assert live.latest("greenhouse")["temperature"].value == 21.0
+    live.provisional("greenhouse", T0_MS + 6000, {"temperature": 22.0}, Quality.SYNCED, NOW_MS)
+    assert live.latest("greenhouse")["temperature"].value == 22.0
+
+
+def test_within_a_boot_the_sequence_decides_after_a_restart_of_the_gateway_too() -> None:
+    live = Live()
+    live.load("greenhouse", {"temperature": stored(20.0, T0_MS + 10_000, seq=4)}, NOW_MS)
+    live.committed(batch(sample(5, temperature=21.0)))  # its boot was stamped earlier since
+    assert live.latest("greenhouse")["temperature"].value == 21.0
+
+
 def test_the_newest_value_never_goes_backwards() -> None:
     live = Live()
-    live.load("greenhouse", {"temperature": Latest(20.0, T0_MS + 10_000, Quality.SYNCED)})
+    live.load("greenhouse", {"temperature": stored(20.0, T0_MS + 10_000, seq=10)}, NOW_MS)
     live.committed(batch(sample(5, temperature=1.0), boot_id="0" * 16, boot=16))
     assert live.latest("greenhouse")["temperature"].value == 20.0
     live.committed(batch(sample(11, temperature=21.0)))
@@ -143,13 +202,13 @@ def test_the_newest_value_never_goes_backwards() -> None:
 def test_what_the_history_says_late_does_not_hide_what_is_newer() -> None:
     live = Live()
     live.committed(batch(sample(5, temperature=21.0)))
-    live.load("greenhouse", {"temperature": Latest(20.0, T0_MS, Quality.SYNCED)})
+    live.load("greenhouse", {"temperature": stored(20.0, T0_MS, seq=0)}, NOW_MS)
     assert live.latest("greenhouse")["temperature"].value == 21.0
 
 
 def test_a_provisional_value_stays_ahead_of_the_backlog_until_it_is_committed() -> None:
     live = Live()
-    live.provisional("greenhouse", T0_MS + 9000, {"temperature": 25.0}, Quality.ESTIMATED)
+    live.provisional("greenhouse", T0_MS + 9000, {"temperature": 25.0}, Quality.ESTIMATED, NOW_MS)
     assert taken(live) == [
         {
             "type": "latest",

@@ -1,0 +1,71 @@
+"""The gateway itself in the words of people: from the figures of its parts to `shapes.Panel`. Pure.
+
+A part may leave out any figure: it is then not known, or there is nothing to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.dashboard.shapes import Broker, Notice, Panel, SetAside, StorePanel
+
+BROKER_AWAY_MS = 10_000
+"""A broker that is away for less is no news."""
+UP = frozenset({"connected", "stopped"})
+
+
+def panel(status: Mapping[str, Any], now_ms: int) -> Panel:
+    """`status`: what the parts add to `GET /api/status`."""
+    store = _store(status.get("store") or {})
+    brokers = [_broker(name, figures) for name, figures in sorted((status.get("brokers") or {}).items())]
+    return Panel(_notices(status.get("store") or {}, store, brokers, now_ms), store, brokers)
+
+
+def _store(figures: Mapping[str, Any]) -> StorePanel:
+    return StorePanel(
+        trouble=figures.get("trouble") or "",
+        samples=figures.get("samples") or 0,
+        bytes=figures.get("bytes") or 0,
+        queue=figures.get("queue") or 0,
+        commit_ms=figures.get("commit_ms") or 0,
+        last_commit_ms=figures.get("last_commit_ms") or 0,
+        disk_free_bytes=figures.get("disk_free_bytes"),
+        pruned_samples=figures.get("pruned_samples") or 0,
+        untaken={outlet: samples for outlet, samples in (figures.get("untaken") or {}).items() if samples},
+    )
+
+
+def _broker(name: str, figures: Mapping[str, Any]) -> Broker:
+    return Broker(
+        name=name,
+        url=figures.get("url") or "",
+        state=figures.get("state") or "",
+        why=figures.get("why") or "",
+        since_ms=figures.get("since_ms"),
+        published=figures.get("published") or 0,
+        backlog=figures.get("backlog"),
+        aside=figures.get("aside") or 0,
+        last_aside=[SetAside(one.get("topic", ""), one.get("why", "")) for one in figures.get("last_aside") or []],
+    )
+
+
+def _notices(figures: Mapping[str, Any], store: StorePanel, brokers: list[Broker], now_ms: int) -> list[Notice]:
+    """Errors first."""
+    found = [Notice(one["level"], one["text"], one.get("since_ms")) for one in figures.get("notices") or []]
+    if store.trouble and not any(notice.level == "error" for notice in found):
+        text = f"The disk cannot be written ({store.trouble}): nothing is acknowledged; boards keep their samples."
+        found.append(Notice("error", text, None))
+    for broker in brokers:
+        away = broker.state and broker.state not in UP
+        if away and broker.since_ms is not None and now_ms - broker.since_ms >= BROKER_AWAY_MS:
+            why = f": {broker.why}" if broker.why else ""
+            behind = f"{broker.backlog:,} samples wait for it" if broker.backlog else "Its samples wait"
+            text = f"The broker {broker.name} is not connected{why}. {behind} on the gateway's disk."
+            found.append(Notice("warning", text, broker.since_ms))
+        if broker.aside:
+            many = "1 message" if broker.aside == 1 else f"{broker.aside:,} messages"
+            reason = f". The last one: {broker.last_aside[-1].why}" if broker.last_aside else ""
+            text = f"The broker {broker.name} refused {many}, set aside and not published{reason}."
+            found.append(Notice("warning", text, None))
+    return sorted(found, key=lambda notice: notice.level != "error")

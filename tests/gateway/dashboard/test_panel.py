@@ -1,0 +1,56 @@
+"""What people are told about the gateway itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.dashboard.panel import BROKER_AWAY_MS, panel
+from gateway.dashboard.shapes import Notice
+
+from .door import T0_MS
+
+NOW_MS = T0_MS + 3_600_000
+HOME: dict[str, Any] = {
+    "url": "mqtt://192.168.1.10:1883",
+    "state": "connected",
+    "why": "",
+    "since_ms": T0_MS,
+    "published": 7,
+    "backlog": 0,
+    "aside": 0,
+    "last_aside": [],
+}
+
+
+def told(store: dict[str, Any] | None = None, **home: Any) -> list[Notice]:
+    return panel({"store": store or {}, "brokers": {"home": HOME | home}}, NOW_MS).notices
+
+
+def test_when_all_is_well_nothing_is_told() -> None:
+    assert told() == []
+    assert panel({}, NOW_MS).brokers == []  # parts that say nothing are no trouble
+
+
+def test_the_stores_own_notices_come_first_and_its_trouble_is_told_once() -> None:
+    full = {"level": "error", "text": "The disk is full: nothing is acknowledged.", "since_ms": T0_MS}
+    moved = {"level": "warning", "text": "A damaged file was moved aside.", "since_ms": None}
+    assert told({"trouble": "disk full", "notices": [moved, full]}) == [Notice(**full), Notice(**moved)]
+    (only,) = told({"trouble": "disk full"})
+    assert only.level == "error"
+    assert "boards keep their samples" in only.text
+
+
+def test_a_broker_that_is_away_is_told_with_what_waits_for_it() -> None:
+    away = {"state": "waiting", "why": "connection refused", "backlog": 1204}
+    (notice,) = told(**away)
+    assert (notice.level, notice.since_ms) == ("warning", T0_MS)
+    assert "home is not connected: connection refused" in notice.text
+    assert "1,204 samples wait" in notice.text
+    assert told(**away, since_ms=NOW_MS - BROKER_AWAY_MS + 1) == []
+
+
+def test_what_a_broker_refused_is_told_with_the_last_reason() -> None:
+    aside = [{"topic": "a", "why": "not allowed"}, {"topic": "b", "why": "packet too large", "seq": "3"}]
+    (notice,) = told(aside=12, last_aside=aside)
+    assert "12 messages" in notice.text
+    assert "packet too large" in notice.text
