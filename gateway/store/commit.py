@@ -42,6 +42,8 @@ class Boot(msgspec.Struct):
     zero_ms: int | None = None
     last_at_ms: int | None = None
     last_guess_ms: int | None = None
+    restored: bool = False
+    """Known from a backup, and nothing committed since: a hole before what comes next is the restore's."""
     changed: bool = False
 
     def note_times(self, quality: Quality, offset_ms: int, at_ms: int | None) -> None:
@@ -79,9 +81,11 @@ class Quarantined(msgspec.Struct, frozen=True):
 
 
 class Commit:
-    """Collects what one transaction writes. Use one per transaction."""
+    """Collects what one transaction writes. Use one per transaction. `restored_ms`: when the log was restored from a
+    backup, Unix milliseconds; None where it never was."""
 
-    def __init__(self) -> None:
+    def __init__(self, restored_ms: int | None = None) -> None:
+        self._restored_ms = restored_ms
         self.boots: dict[BootKey, Boot] = {}
         """Every boot touched, as it is after the commit."""
         self._rows: list[Row] = []
@@ -119,7 +123,9 @@ class Commit:
             row.weight += 1
             boot.samples += 1
             boot.through = record.seq
-        boot.changed = boot.changed or boot.through != through
+        if boot.through != through:
+            boot.changed = True
+            boot.restored = False
 
     def _add_unusual(self, row: Row, record: Record) -> Row:
         """Whatever is not simply the next good sample."""
@@ -131,11 +137,17 @@ class Commit:
             return row
         if record.seq > boot.through + 1:
             hole = record.seq - boot.through - 1
-            row = self._append(row, Gap(boot.through + 1, record.seq - 1, hole, None, "unexplained"))
+            row = self._append(row, Gap(boot.through + 1, record.seq - 1, hole, None, self._why(row)))
         left = _cut_to(record, boot.through + 1)
         if record.seq <= boot.through and _says_nothing(left):
             return row
         return self._append(row, left)
+
+    def _why(self, row: Row) -> str:
+        """Why there is a hole at the end of the boot. A boot that began before the log was restored and is unknown to
+        it had its first records in what the backup lacks."""
+        unknown = row.boot.through == -1 and self._restored_ms is not None and row.source.offset_ms < self._restored_ms
+        return "gateway_restored" if row.boot.restored or unknown else "unexplained"
 
     def _append(self, row: Row, record: Record) -> Row:
         if record.last not in INT64:

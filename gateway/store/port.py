@@ -64,7 +64,8 @@ class Store(Protocol):
 
     async def append(self, epoch: int, batch: Batch) -> int:
         """Commit `batch` and return the highest committed seq of its boot. Idempotent, all or nothing; what is
-        committed already is cut off. A hole before it is filled with a `Gap(why="unexplained")` in the same commit.
+        committed already is cut off. A hole before it is filled with a `Gap` in the same commit: `unexplained`, or
+        `gateway_restored` where a restore from a backup explains it.
         Returns only after the data is on disk. Waits while the store's queue is full (that slows the sender).
         Values and frames refused (`Sample.refused`, `Refused`) go to quarantine in the same commit.
 

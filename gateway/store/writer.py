@@ -106,6 +106,7 @@ class Writer:
         self._device_ids: dict[str, int] = {}
         self._counts: dict[str, Counts] = {}
         self._quarantine_kept: dict[int, int] = {}  # rows by devices.id
+        self._restored_ms: int | None = None
         self._next_id = self._next_boot = self._next_device = 1
 
         self.window_ms = window_ms
@@ -320,6 +321,7 @@ class Writer:
     def _load(self, connection: sqlite3.Connection) -> int:
         meta = dict(connection.execute("SELECT key, value FROM meta"))
         self.log_id = str(meta["log"])
+        self._restored_ms = meta.get("restored_ms")
         highest = connection.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()[0]
         newest = max(int(meta["highest_id"]), int(highest))
         self._next_id = newest + 1
@@ -359,7 +361,7 @@ class Writer:
         """Work the commit out. What can never be stored is left out and gets its error; the others go on."""
         unfit: dict[int, StoreError] = {}
         while True:
-            commit = Commit()
+            commit = Commit(self._restored_ms)
             results: list[int | StoreError] = []
             for index, append in enumerate(appends):
                 if self._epochs.get(append.batch.device) != append.epoch:  # claimed anew while it waited
@@ -490,15 +492,15 @@ class Writer:
 _NOTHING = Boot(0, 0, "", 0)
 _BOOT_COLUMNS = (
     "id, device, boot_id, boot, through, ended, samples, events, gaps, lost, uncertain, quarantined,"
-    " zero_ms, last_at_ms, last_guess_ms"
+    " zero_ms, last_at_ms, last_guess_ms, restored"
 )
 _SELECT_BOOT = f"SELECT {_BOOT_COLUMNS} FROM boots WHERE device = ? AND boot_id = ?"  # noqa: S608 - our own names
 _UPSERT_BOOT = (
-    f"INSERT INTO boots ({_BOOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own names
+    f"INSERT INTO boots ({_BOOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own names
     " ON CONFLICT (id) DO UPDATE SET through = excluded.through, ended = excluded.ended, samples = excluded.samples,"
     " events = excluded.events, gaps = excluded.gaps, lost = excluded.lost, uncertain = excluded.uncertain,"
     " quarantined = excluded.quarantined, zero_ms = excluded.zero_ms, last_at_ms = excluded.last_at_ms,"
-    " last_guess_ms = excluded.last_guess_ms"
+    " last_guess_ms = excluded.last_guess_ms, restored = excluded.restored"
 )
 _INSERT_BATCH = (
     "INSERT INTO batches (id, device, boot, first, last, at_first_ms, at_last_ms, offset_ms, quality, received_ms,"
