@@ -130,9 +130,9 @@ def migrations(name: str) -> list[str]:
 
 def migrate(connection: sqlite3.Connection, path: Path, steps: list[str]) -> None:
     """Bring the schema from `PRAGMA user_version` to `len(steps)`, each step one transaction. Raises ConfigError."""
-    while (version := _version(connection)) < len(steps):
+    while (version := user_version(connection)) < len(steps):
         connection.execute("BEGIN IMMEDIATE")
-        if _version(connection) == version:  # else another process has just done it
+        if user_version(connection) == version:  # else another process has just done it
             _run_script(connection, steps[version])
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {version + 1}")
@@ -144,7 +144,7 @@ def migrate(connection: sqlite3.Connection, path: Path, steps: list[str]) -> Non
         )
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def user_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -161,16 +161,19 @@ def _run_script(connection: sqlite3.Connection, script: str) -> None:
 def make_state_directory(directory: Path) -> None:
     """Make `directory`, readable by us alone, where it does not exist. Raises ConfigError."""
     try:
+        made = [parent for parent in directory.parents if not parent.exists()]
         directory.parent.mkdir(parents=True, exist_ok=True)
         directory.mkdir(mode=0o700, exist_ok=True)
-        _sync_directory(directory.parent)  # else a power cut could take the new directory with all that is in it
+        for new in (directory, *made):
+            sync_directory(new.parent)  # else a power cut could take the new directory with all that is in it
     except OSError as error:
         raise ConfigError(
             f"cannot make the state directory {directory}: {error.strerror}; give a writable one with --state"
         ) from error
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Bring the names in `directory` to disk: those of new and renamed files need that of their own."""
     try:
         opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except PermissionError:  # it may be passed through, not read: then there is no way to sync it

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 from gateway.errors import ConfigError, Conflict, Unavailable
 from gateway.store.database import Database, make_state_directory
 from gateway.store.port import Entry
+from gateway.store.restore import check_finished
 
 log = logging.getLogger("store")
 
@@ -46,6 +47,7 @@ class Registry:
     async def open(self) -> None:
         """Raises ConfigError."""
         make_state_directory(self._state_dir)
+        check_finished(self._state_dir)
         await self._database.open()
         try:
             self._revisions = {entry.key: entry.revision for entry in await self.list("")}

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from gateway.clock import Clock
 from gateway.errors import ConfigError, NoHolder, Unavailable
 from gateway.model import Batch, Command, Result, Status
-from gateway.store import reader
+from gateway.store import reader, restore
 from gateway.store.database import (
     Database,
     StateLock,
@@ -90,6 +90,7 @@ class SqliteStore:
         lock = StateLock(self._state_dir)
         lock.take()
         self._parts.callback(lock.release)
+        restore.finish(self._state_dir)  # one that was cut short
         await self.open_registry_only()
         self._writer = Writer(
             self._samples_path,

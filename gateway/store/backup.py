@@ -1,0 +1,181 @@
+"""Backup: one file that moves a gateway to another machine, made beside a gateway that goes on working.
+
+The file is a plain tar of a manifest and the parts it names (`archive.py`). Restoring it: restore.py.
+
+Two things make it right. Each database is copied from one pinned read transaction: in WAL mode that holds up no commit,
+and the copy is one instant of the file (without the pin SQLite would begin anew at every commit, and never end). And
+outlets' cursors are read before the samples: they may be behind the samples of the backup, never ahead of them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from gateway import __version__
+from gateway.errors import ConfigError
+from gateway.store import archive
+from gateway.store.archive import Manifest, Part
+from gateway.store.database import connect, open_problem, sync_directory, user_version
+
+STEP_BYTES = 1 << 20
+"""Copied at once. Between two steps others get at the disk."""
+SYNC_BYTES = 8 << 20
+"""The copy is synced this often: a gateway's fsync would have to wait for all that we left to be written."""
+_SPARE_BYTES = 1 << 20
+
+Progress = Callable[[int, int], None]
+"""(bytes copied, of how many)"""
+
+
+def make(
+    state_dir: Path,
+    target: Path,
+    *,
+    now_ms: int,
+    settings_file: Path | None = None,
+    replace: bool = False,
+    progress: Progress = lambda done, of: None,
+) -> Manifest:
+    """Back the gateway's data in `state_dir` up into the file `target`, which only its owner can read; `settings_file`
+    goes with it. Returns what is in it. Raises ConfigError, and leaves no half file behind then.
+
+    The target's disk needs room for twice the data while this runs: for the copies, and for the file."""
+    _check(state_dir, target, replace)
+    try:
+        with _scratch(target) as scratch:
+            manifest, parts = _copy_parts(state_dir, scratch, settings_file, now_ms, progress)
+            finished = scratch / "backup"
+            with open_private(finished) as file:
+                archive.write(file, manifest, parts)
+                file.flush()
+                os.fsync(file.fileno())
+            finished.replace(target)
+        sync_directory(target.parent)
+    except sqlite3.Error as error:
+        raise ConfigError(f"{state_dir} cannot be read for a backup: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written: {error.strerror}; name another file") from error
+    return manifest
+
+
+def open_private(path: Path) -> io.BufferedWriter:
+    """A new file that only its owner can read, from its first moment on."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
+
+
+def _check(state_dir: Path, target: Path, replace: bool) -> None:
+    for name in archive.DATABASES:
+        if not (state_dir / name).is_file():
+            raise ConfigError(f"there is no gateway's data in {state_dir}: no {name}. Name its directory with --state")
+    if target.is_dir():
+        raise ConfigError(f"{target} is a directory; name a file in it")
+    if target.exists() and not replace:
+        raise ConfigError(f"{target} exists already; name another file, or replace it with --replace")
+    if not target.parent.is_dir():
+        raise ConfigError(f"there is no directory {target.parent}")
+    need = 2 * sum(_size(state_dir / name) for name in archive.DATABASES) + _SPARE_BYTES
+    free = shutil.disk_usage(target.parent).free
+    if free < need:
+        raise ConfigError(
+            f"{target.parent} has {_mb(free)} free, and the backup needs {_mb(need)} while it is made; "
+            "name a file on another disk"
+        )
+
+
+def _size(database: Path) -> int:
+    log = database.with_name(database.name + "-wal")
+    return database.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.0f} MB"
+
+
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """A private directory beside `target`, on the same disk, gone afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _copy_parts(
+    state_dir: Path, scratch: Path, settings_file: Path | None, now_ms: int, progress: Progress
+) -> tuple[Manifest, list[tuple[Part, Path]]]:
+    """Consistent copies of all parts in `scratch`, smallest first."""
+    registry, samples = scratch / archive.REGISTRY, scratch / archive.SAMPLES
+    cursors = read_cursors(state_dir / archive.REGISTRY)  # before the samples: see the head of this file
+    copy_database(state_dir / archive.SAMPLES, samples, progress)
+    copy_database(state_dir / archive.REGISTRY, registry)
+    gateway_id = _turn_back(registry, cursors)
+    paths = [registry, samples]
+    if settings_file is not None:
+        shutil.copyfile(settings_file, scratch / archive.SETTINGS)
+        paths.insert(0, scratch / archive.SETTINGS)
+    parts = [(archive.describe(path, _schema(path)), path) for path in paths]
+    return Manifest(archive.FORMAT, __version__, gateway_id, now_ms, [part for part, _ in parts]), parts
+
+
+def _schema(path: Path) -> int:
+    if path.name not in archive.DATABASES:
+        return 0
+    with closing(sqlite3.connect(path)) as connection:
+        return user_version(connection)
+
+
+def copy_database(source: Path, target: Path, progress: Progress = lambda done, of: None) -> None:
+    """One instant of `source` into the new file `target`, on disk when this returns. Raises sqlite3.Error, OSError."""
+    open_private(target).close()
+    with (
+        closing(connect(source, read_only=True)) as reader,
+        closing(sqlite3.connect(target, isolation_level=None)) as writer,
+        open(target, "rb") as file,
+    ):
+        writer.execute("PRAGMA synchronous = OFF")  # nobody relies on the copy before it is whole; synced by hand
+        reader.execute("BEGIN")
+        page_bytes = int(reader.execute("PRAGMA page_size").fetchone()[0])
+        reader.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on this instant is pinned
+        step, unsynced = max(1, STEP_BYTES // page_bytes), 0
+
+        def copied(_status: int, remaining: int, total: int) -> None:
+            nonlocal unsynced
+            unsynced += STEP_BYTES
+            if unsynced >= SYNC_BYTES or not remaining:
+                os.fdatasync(file.fileno())
+                unsynced = 0
+            progress((total - remaining) * page_bytes, total * page_bytes)
+
+        reader.backup(writer, pages=step, progress=copied)
+        reader.execute("ROLLBACK")
+        os.fsync(file.fileno())
+
+
+_CURSORS = "SELECT key, value FROM entries WHERE key GLOB 'outlet/*/cursor' AND value IS NOT NULL"
+
+
+def read_cursors(registry: Path) -> dict[str, bytes]:
+    """Where each outlet stands, by key. Raises ConfigError."""
+    try:
+        with closing(connect(registry, read_only=True)) as connection:
+            return dict(connection.execute(_CURSORS))
+    except sqlite3.Error as error:
+        raise ConfigError(open_problem(registry, error)) from error
+
+
+def _turn_back(registry: Path, cursors: dict[str, bytes]) -> str:
+    """Put `cursors` into the copy; one that is younger than these begins anew. Returns the gateway's id."""
+    with closing(sqlite3.connect(registry, isolation_level=None)) as connection:
+        for key, _ in connection.execute(_CURSORS).fetchall():
+            connection.execute("UPDATE entries SET value = ? WHERE key = ?", (cursors.get(key), key))
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        row = connection.execute("SELECT value FROM entries WHERE key = 'gateway/id'").fetchone()
+        return row[0].decode() if row and row[0] else ""

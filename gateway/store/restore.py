@@ -1,0 +1,212 @@
+"""Restore: what a backup holds becomes a state directory's data. All of it or nothing, also through a crash.
+
+    unpack and check in restoring/ -> write restoring.json -> rename the old files aside, the new ones in -> remove it
+
+Until restoring.json is there the old data is untouched. From then on everything is a rename that can be done again:
+whoever opens the directory next (`finish`) completes it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from gateway.errors import ConfigError
+from gateway.store import archive
+from gateway.store.archive import Manifest, Part
+from gateway.store.database import (
+    APPLICATION_ID,
+    StateLock,
+    connect,
+    make_state_directory,
+    migrations,
+    sync_directory,
+    user_version,
+)
+
+JOURNAL, UNPACKED = "restoring.json", "restoring"
+ASIDE = "before-restore"
+_SPARE_BYTES = 1 << 20
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """`aside` is the directory that has the former data, None where there was none."""
+
+    manifest: Manifest
+    aside: Path | None
+
+
+class _Journal(msgspec.Struct, frozen=True):
+    """What is to be renamed: `names` from restoring/ into place, whatever is in their way into `aside`."""
+
+    aside: str
+    names: list[str]
+
+
+def restore(state_dir: Path, file: Path, *, now_ms: int, replace: bool = False) -> Restored:
+    """Make `state_dir` hold what the backup `file` holds. Raises ConfigError; the old data is then as it was.
+
+    Where there is data already it is kept aside, and only with `replace`. Not while a gateway runs on `state_dir`."""
+    make_state_directory(state_dir)
+    with _locked(state_dir):
+        finish(state_dir)
+        old = [name for name in archive.DATABASES if (state_dir / name).exists()]
+        if old and not replace:
+            raise ConfigError(
+                f"{state_dir} holds a gateway's data already; with --replace it is kept aside in that directory "
+                "and the backup takes its place"
+            )
+        try:
+            manifest = _unpack(state_dir, file)
+            _prepare(state_dir / UNPACKED, manifest, now_ms)
+            journal = _Journal(_free_name(state_dir, now_ms), [part.name for part in manifest.parts])
+            _write_journal(state_dir, journal)
+        except BaseException:
+            shutil.rmtree(state_dir / UNPACKED, ignore_errors=True)
+            raise
+        finish(state_dir)
+    aside = state_dir / journal.aside
+    return Restored(manifest, aside if aside.exists() else None)
+
+
+def finish(state_dir: Path) -> None:
+    """Complete a restore that was cut short. Only with the directory's lock. Raises ConfigError."""
+    journal_file = state_dir / JOURNAL
+    try:
+        if not journal_file.exists():
+            return
+        journal = msgspec.json.decode(journal_file.read_bytes(), type=_Journal)
+        for name in journal.names:
+            _swap(state_dir, name, state_dir / journal.aside)
+        sync_directory(state_dir)
+        journal_file.unlink()
+        shutil.rmtree(state_dir / UNPACKED, ignore_errors=True)
+        sync_directory(state_dir)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(
+            f"{state_dir} is in the middle of a restore that cannot be completed ({error}); the new files are in "
+            f"{UNPACKED}/, the old ones in the newest {ASIDE}-.../ or in place: put right what is in the way, "
+            "then start the gateway again"
+        ) from error
+
+
+def check_finished(state_dir: Path) -> None:
+    """For whoever opens the directory without its lock. Raises ConfigError in the middle of a restore."""
+    if (state_dir / JOURNAL).exists():
+        raise ConfigError(f"{state_dir} is in the middle of a restore; starting the gateway completes it")
+
+
+@contextmanager
+def _locked(state_dir: Path) -> Iterator[None]:
+    lock = StateLock(state_dir)
+    lock.take()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _unpack(state_dir: Path, file: Path) -> Manifest:
+    """The parts, each as the manifest says, in restoring/."""
+    directory = state_dir / UNPACKED
+    try:
+        shutil.rmtree(directory, ignore_errors=True)
+        with file.open("rb") as stream:
+            manifest = archive.read_manifest(stream)
+            free = shutil.disk_usage(state_dir).free
+            if free < manifest.bytes + _SPARE_BYTES:
+                text = f"it unpacks to {manifest.bytes / 1e6:,.0f} MB, and {state_dir} has {free / 1e6:,.0f} MB free"
+                raise ConfigError(text)
+            directory.mkdir(mode=0o700)
+            archive.unpack(stream, manifest, directory)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be restored: {error.strerror} ({error.filename or state_dir})") from error
+    return manifest
+
+
+def _prepare(directory: Path, manifest: Manifest, now_ms: int) -> None:
+    """Check the databases, bring them to today's schema, and mark the samples as restored."""
+    for part in manifest.parts:
+        if part.name in archive.DATABASES:
+            path = directory / part.name
+            try:
+                _check(path, part)
+                with closing(connect(path)) as connection:  # brings an older schema up to date
+                    if part.name == archive.SAMPLES:
+                        mark_restored(connection, now_ms)
+                _sync_file(path)
+            except sqlite3.Error as error:
+                raise ConfigError(f"{part.name} in the backup is damaged: {error}") from error
+    sync_directory(directory)
+
+
+def _check(path: Path, part: Part) -> None:
+    """Raises ConfigError unless it is a sound database of ours, and not of a newer version."""
+    known = len(migrations(path.stem))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise ConfigError(f"{part.name} in the backup is not a database of mpy-gateway")
+        if (schema := user_version(connection)) > known:
+            raise ConfigError(
+                f"the backup was made by a newer mpy-gateway ({part.name} has schema {schema}, this one knows "
+                f"{known}); install that version, then restore"
+            )
+        ours = "type IN ('table', 'index') AND (sql IS NULL OR sql NOT LIKE 'CREATE VIRTUAL%')"
+        if connection.execute(f"SELECT 1 FROM sqlite_master WHERE NOT ({ours})").fetchone():  # noqa: S608 - our own words
+            raise ConfigError(f"{part.name} in the backup holds code of somebody else")
+        problems = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
+        if problems != ["ok"]:
+            raise ConfigError(f"{part.name} in the backup is damaged: {'; '.join(problems)}")
+
+
+def mark_restored(connection: sqlite3.Connection, now_ms: int) -> None:
+    """The seam to what the store makes of it."""
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _free_name(state_dir: Path, now_ms: int) -> str:
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_ms / 1000))
+    names = (f"{ASIDE}-{stamp}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1_000))))
+    return next(name for name in names if not (state_dir / name).exists())
+
+
+def _write_journal(state_dir: Path, journal: _Journal) -> None:
+    """From here on the restore will be completed, whatever happens."""
+    scratch = state_dir / f"{JOURNAL}.new"
+    scratch.unlink(missing_ok=True)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(journal))
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(state_dir / JOURNAL)
+    sync_directory(state_dir)
+
+
+def _swap(state_dir: Path, name: str, aside: Path) -> None:
+    """The old `name` aside, with the logs beside it; the new one in. Does nothing where that was done before."""
+    new = state_dir / UNPACKED / name
+    if not new.exists():
+        return
+    for old in (f"{name}-wal", f"{name}-shm", f"{name}-journal", name):  # its name last: the others mean nothing alone
+        if (state_dir / old).exists():
+            aside.mkdir(mode=0o700, exist_ok=True)
+            (state_dir / old).replace(aside / old)
+    if aside.exists():
+        sync_directory(aside)
+    sync_directory(state_dir)  # an old log must never be found beside a new file
+    new.replace(state_dir / name)

@@ -1,0 +1,258 @@
+"""Making a backup: one instant of everything, beside a gateway that goes on working."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import sqlite3
+import stat
+import time
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.store import archive, backup, restore
+from gateway.store.sqlite import SqliteStore
+from tests.aio import run
+from tests.gateway.store.samples import batch, records, samples, seqs
+
+NOW_MS = 1_790_000_000_000
+CURSOR = "outlet/mqtt.home/cursor"
+
+
+async def filled(state: Path, through: int) -> SqliteStore:
+    """An open store that has the samples 0 to `through`, and an outlet that has taken them."""
+    store = SqliteStore(state, commit_ms=1)
+    await store.open()
+    epoch = await store.claim("greenhouse", "gw")
+    for first in range(0, through + 1, 1000):
+        await store.append(epoch, batch(*samples(first, min(first + 999, through))))
+    await store.put(CURSOR, (await store.end()).encode())
+    await store.put("gateway/id", b"gw-12345678")
+    await store.put("token/0123", b"greenhouse")
+    return store
+
+
+async def everything(store: SqliteStore) -> list[int]:
+    found = []
+    while more := await store.read(found[-1].cursor if found else "", limit=1000):
+        found += more
+    return seqs(found)
+
+
+def unpacked(file: Path, directory: Path) -> Path:
+    directory.mkdir()
+    with file.open("rb") as stream:
+        archive.unpack(stream, archive.read_manifest(stream), directory)
+    return directory
+
+
+def newest_id(directory: Path) -> int:
+    with closing(sqlite3.connect(directory / "samples.db")) as connection:
+        return int(connection.execute("SELECT max(id) FROM batches").fetchone()[0])
+
+
+def cursor_in(directory: Path) -> str | None:
+    with closing(sqlite3.connect(directory / "registry.db")) as connection:
+        (value,) = connection.execute("SELECT value FROM entries WHERE key = ?", (CURSOR,)).fetchone()
+        return None if value is None else bytes(value).decode()
+
+
+def test_what_is_restored_is_what_was_backed_up(tmp_path: Path) -> None:
+    async def work() -> None:
+        store = await filled(tmp_path / "state", 2_500)
+        await store.close()
+        settings = tmp_path / "some.toml"
+        settings.write_text("[people]\nport = 8081\n")
+        manifest = backup.make(tmp_path / "state", tmp_path / "file", now_ms=NOW_MS, settings_file=settings)
+        assert (manifest.gateway, manifest.made_ms) == ("gw-12345678", NOW_MS)
+        restore.restore(tmp_path / "other", tmp_path / "file", now_ms=NOW_MS)
+        other = SqliteStore(tmp_path / "other", commit_ms=1)
+        await other.open()
+        assert await everything(other) == list(range(2_501))
+        token = await other.get("token/0123")
+        assert token is not None
+        assert token.value == b"greenhouse"
+        assert (tmp_path / "other" / "mpy-gateway.toml").read_text() == settings.read_text()
+        await other.close()
+
+    run(work())
+
+
+def test_beside_a_writer_it_ends_and_holds_one_instant_and_commits_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite begins a copy anew whenever another connection commits in between: it would never end."""
+    monkeypatch.setattr(backup, "STEP_BYTES", 1 << 16)
+    commits = steps = 0
+
+    def wait_for_commits(done: int, of: int) -> None:
+        nonlocal steps
+        steps += 1
+        enough = commits + 2
+        deadline = time.monotonic() + 10
+        while commits < enough:
+            assert time.monotonic() < deadline, "commits are held up by the backup"
+            time.sleep(0.001)
+
+    async def work() -> None:
+        nonlocal commits
+        store = await filled(tmp_path / "state", 20_000)
+        epoch = await store.claim("greenhouse", "gw")
+        making = asyncio.create_task(
+            asyncio.to_thread(
+                backup.make, tmp_path / "state", tmp_path / "file", now_ms=NOW_MS, progress=wait_for_commits
+            )
+        )
+        through = 20_000
+        while not making.done():
+            through = await store.append(epoch, batch(*samples(through + 1, through + 5)))
+            await store.put(CURSOR, (await store.end()).encode())
+            commits += 1
+        await making
+        await store.close()
+        assert steps > 5, "too little data for this test"
+        restore.restore(tmp_path / "other", tmp_path / "file", now_ms=NOW_MS)
+        other = SqliteStore(tmp_path / "other", commit_ms=1)
+        await other.open()
+        restored = await everything(other)
+        await other.close()
+        assert restored == list(range(len(restored)))
+        assert 20_001 <= len(restored) <= 20_001 + 5 * 20 < through, "of one instant, near the beginning"
+
+    run(work(), timeout_s=50)
+
+
+def test_a_cursor_is_never_ahead_of_the_samples(tmp_path: Path) -> None:
+    async def work() -> None:
+        store = await filled(tmp_path / "state", 100)
+        epoch = await store.claim("greenhouse", "gw")
+        loop = asyncio.get_running_loop()
+        through = 100
+
+        async def goes_on() -> None:
+            nonlocal through
+            through = await store.append(epoch, batch(*samples(through + 1, through + 1)))
+            await store.put(CURSOR, (await store.end()).encode())
+
+        def during(done: int, of: int) -> None:  # called while the samples are copied: all that comes now is too late
+            asyncio.run_coroutine_threadsafe(goes_on(), loop).result()
+
+        await asyncio.to_thread(backup.make, tmp_path / "state", tmp_path / "file", now_ms=NOW_MS, progress=during)
+        await store.close()
+        assert through > 100
+
+    run(work())
+    directory = unpacked(tmp_path / "file", tmp_path / "unpacked")
+    cursor = cursor_in(directory)
+    assert cursor is not None
+    assert int(cursor.partition(":")[2]) <= newest_id(directory)
+
+
+def test_an_outlet_that_came_in_between_begins_anew(tmp_path: Path) -> None:
+    async def work() -> None:
+        store = await filled(tmp_path / "state", 10)
+        await store.delete(CURSOR)
+        loop = asyncio.get_running_loop()
+
+        def during(done: int, of: int) -> None:
+            asyncio.run_coroutine_threadsafe(store.put(CURSOR, b"log:99"), loop).result()
+
+        await asyncio.to_thread(backup.make, tmp_path / "state", tmp_path / "file", now_ms=NOW_MS, progress=during)
+        await store.close()
+
+    run(work())
+    assert cursor_in(unpacked(tmp_path / "file", tmp_path / "unpacked")) is None
+
+
+def made(tmp_path: Path) -> Path:
+    """A state directory with a little in it."""
+
+    async def work() -> None:
+        await (await filled(tmp_path / "state", 10)).close()
+
+    run(work())
+    return tmp_path / "state"
+
+
+def test_the_file_is_private_and_nothing_else_is_left(tmp_path: Path) -> None:
+    state = made(tmp_path)
+    old_mask = os.umask(0)
+    try:
+        backup.make(state, tmp_path / "file", now_ms=NOW_MS)
+    finally:
+        os.umask(old_mask)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "state"]
+
+
+def test_tar_lists_it(tmp_path: Path) -> None:
+    import tarfile
+
+    backup.make(made(tmp_path), tmp_path / "file", now_ms=NOW_MS)
+    with tarfile.open(tmp_path / "file") as tar:
+        assert tar.getnames() == ["manifest.json", "registry.db", "samples.db"]
+
+
+def test_an_older_file_is_replaced_only_when_told_to(tmp_path: Path) -> None:
+    state = made(tmp_path)
+    (tmp_path / "file").write_text("older")
+    with pytest.raises(ConfigError, match=r"exists already.*--replace"):
+        backup.make(state, tmp_path / "file", now_ms=NOW_MS)
+    assert (tmp_path / "file").read_text() == "older"
+    backup.make(state, tmp_path / "file", now_ms=NOW_MS, replace=True)
+    assert (tmp_path / "file").stat().st_size > 1_000
+
+
+def test_a_disk_that_fills_up_leaves_the_older_file_and_no_half_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: object, *_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    state = made(tmp_path)
+    (tmp_path / "file").write_text("older")
+    monkeypatch.setattr(archive, "write", full)
+    with pytest.raises(ConfigError, match="No space left"):
+        backup.make(state, tmp_path / "file", now_ms=NOW_MS, replace=True)
+    assert (tmp_path / "file").read_text() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "state"]
+
+
+def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = made(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000))
+    with pytest.raises(ConfigError, match="free, and the backup needs"):
+        backup.make(state, tmp_path / "file", now_ms=NOW_MS)
+
+
+def test_no_data_and_no_place_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no gateway's data.*--state"):
+        backup.make(tmp_path, tmp_path / "file", now_ms=NOW_MS)
+    state = made(tmp_path)
+    with pytest.raises(ConfigError, match="is a directory"):
+        backup.make(state, tmp_path, now_ms=NOW_MS)
+    with pytest.raises(ConfigError, match="no directory"):
+        backup.make(state, tmp_path / "nowhere" / "file", now_ms=NOW_MS)
+
+
+def test_a_backup_of_a_killed_gateway_has_what_was_in_its_log(tmp_path: Path) -> None:
+    """What a killed gateway leaves lies in the write-ahead log."""
+
+    async def work() -> None:
+        store = await filled(tmp_path / "state", 10)
+        shutil.copytree(tmp_path / "state", tmp_path / "killed")
+        await store.close()
+        backup.make(tmp_path / "killed", tmp_path / "file", now_ms=NOW_MS)
+        restore.restore(tmp_path / "other", tmp_path / "file", now_ms=NOW_MS)
+        other = SqliteStore(tmp_path / "other", commit_ms=1)
+        await other.open()
+        assert len(records(await other.read("", limit=100))) == 11
+        await other.close()
+
+    run(work())
