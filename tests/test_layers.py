@@ -31,6 +31,7 @@ PURE = [
     "gateway/store/newest.py",
     "gateway/mqtt/topics.py",
     "gateway/mqtt/states.py",
+    "gateway/mqtt/presences.py",
     "gateway/mqtt/outflow.py",
     "gateway/mqtt/strikes.py",
     "gateway/mqtt/v311.py",

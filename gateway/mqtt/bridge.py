@@ -11,10 +11,8 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import aclosing, suppress
-from typing import Any, cast
-
-import msgspec
+from contextlib import suppress
+from typing import Any
 
 from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
@@ -24,9 +22,8 @@ from gateway.logs import clean
 from gateway.mqtt.connection import Received
 from gateway.mqtt.link import KEEPALIVE_S, Link
 from gateway.mqtt.outflow import Outflow
-from gateway.mqtt.states import Presences, States
+from gateway.mqtt.retained import Retained
 from gateway.mqtt.topics import (
-    OFFLINE,
     BadRequest,
     Decimals,
     Message,
@@ -74,15 +71,12 @@ class Bridge:
         self.url = config.url
         self._store = store
         self._devices = devices
-        self._presence = presence
         self._dispatcher = dispatcher
         self._clock = clock
         self._key = f"outlet/mqtt.{name}"
         self._read_cursor = self._saved_cursor = ""
         self._generation = 0
         self._topics = Topics(config.base)
-        self._states = States(self._topics)
-        self._presences = Presences(self._topics)
         self._decimals: dict[str, Decimals] = {}
         self._outflow = Outflow("")
         client_id = config.client_id or (f"{gateway_id}-{name}" if gateway_id else "")
@@ -96,11 +90,14 @@ class Bridge:
             opened=self._on_opened,
             received=self._on_received,
             moved=self._on_moved,
+            acked=self._on_acked,
             keepalive_s=keepalive_s,
             seed=seed,
         )
+        self._retained = Retained(
+            self._key, self._topics, self._outflow, self._link, self._decimals_of, store, devices, presence, clock
+        )
         self._hungry = asyncio.Event()
-        self._retained = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._commands: set[asyncio.Task[None]] = set()
         self._not_publishable = 0
@@ -118,24 +115,16 @@ class Bridge:
     # start and stop
     async def start(self) -> None:
         """Go on where the cursor stands. Raises StoreError when the store cannot be asked."""
-        known = [info.id for info in await self._devices.list()]
         entry = await self._store.get(f"{self._key}/cursor")
         self._saved_cursor = self._read_cursor = self._outflow.cursor = entry.value.decode() if entry else ""
-        if saved := await self._store.get(f"{self._key}/states"):
-            with suppress(msgspec.DecodeError):  # of another version of ours: the states will come again
-                self._states.load(saved.value, known)
-        for device in known:
-            self._presences.set(device, self._presence.get(device) is not None)
+        await self._retained.start()
         if not self._link.client_id:
             self._link.client_id = await self._drawn_client_id()
         parts = (
             self._link.run,
             self._read_log,
-            self._publish_retained,
-            self._follow_live,
-            self._follow_presence,
-            self._follow_devices,
             self._save_now_and_then,
+            *self._retained.parts,
         )
         self._tasks = [asyncio.create_task(self._for_ever(part)) for part in parts]
 
@@ -147,9 +136,7 @@ class Bridge:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._link.is_open:
-            for device in self._presences.online():
-                self._outflow.notice(self._topics.availability(device, False))
-            self._outflow.notice(self._topics.bridge(OFFLINE))
+            self._retained.goodbye()
             self._link.pump(log_too=False)
             await self._within(GOODBYE_S, self._nothing_under_way)
             self._link.disconnect()
@@ -157,7 +144,7 @@ class Bridge:
         self._link.abort()
         with suppress(StoreError):  # then the next start repeats what was sent since the last time
             await self._save()
-            await self._store.put(f"{self._key}/states", self._states.save())
+            await self._retained.keep()
 
     async def _drained(self) -> bool:
         if not self._link.is_open:
@@ -210,13 +197,15 @@ class Bridge:
                 self._generation, self._read_cursor = generation, self._outflow.cursor
             batches = await self._store.read(self._read_cursor, limit=PAGE_BATCHES)
             if not batches:
+                self._retained.wants_log = False
                 await self._store.wait(self._read_cursor, 5)
                 continue
             messages: list[Message] = []
             for run in runs(batches):
                 decimals = await self._decimals_of(run[0].profile)
-                for batch in run:
-                    self._states.update(batch, decimals)
+                if self._retained.wants_log:
+                    for batch in run:
+                        await self._retained.take(batch)
                 if publishable(run[0].device):
                     messages += self._topics.messages(run, decimals, self._link.max_payload)
                 else:
@@ -226,7 +215,6 @@ class Bridge:
                 self._outflow.add(messages, batches[-1].cursor)
                 self._read_cursor = batches[-1].cursor
                 self._link.pump()
-                self._retained.set()
 
     def _skip(self, device: str) -> None:
         if not self._not_publishable:
@@ -250,65 +238,19 @@ class Bridge:
         if cursor != self._saved_cursor:
             await self._store.put(f"{self._key}/cursor", cursor.encode())
             self._saved_cursor = cursor
+        await self._retained.keep_devices()
 
-    # what is retained
     def _on_opened(self) -> None:
-        self._presences.all_again()
-        self._states.all_again()
+        self._retained.renew()
         self._on_moved()
+
+    def _on_acked(self, message: Message) -> None:
+        self._retained.acked(message)
 
     def _on_moved(self) -> None:
         if self._outflow.hungry:
             self._hungry.set()
-        self._retained.set()
-
-    async def _publish_retained(self) -> None:
-        while True:
-            wait_ms: int | None = None
-            self._retained.clear()
-            if self._link.is_open:
-                for message in self._presences.due(self._outflow.room):
-                    self._outflow.notice(message)
-                states, wait_ms = self._states.due(self._clock.monotonic_ms(), self._outflow.room)
-                for message in states:
-                    self._outflow.notice(message)
-                self._link.pump()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_ms / 1_000 if wait_ms else None):
-                    await self._retained.wait()
-
-    async def _follow_live(self) -> None:
-        """The log may be behind after a broker's outage; the state shows what is committed now."""
-        async with aclosing(cast(Any, self._store.live())) as live:
-            async for batch in live:
-                self._states.update(batch, await self._decimals_of(batch.profile))
-                self._retained.set()
-
-    async def _follow_presence(self) -> None:
-        watch = self._presence.watch()
-        for connection in self._presence.all():
-            self._presences.set(connection.device, True)
-        async for change in watch:
-            self._presences.set(change.device, change.connection is not None)
-            if change.latest is not None:
-                info = await self._devices.get(change.device)
-                decimals = await self._decimals_of(info.profile_hash if info else "")
-                self._states.provisional(change.device, *change.latest, decimals)
-            self._retained.set()
-
-    async def _follow_devices(self) -> None:
-        """New devices are offline until they connect; of removed ones nothing stays retained."""
-        async for entry in self._store.watch("device/"):
-            device = (entry if isinstance(entry, str) else entry.key).removeprefix("device/")
-            if not isinstance(entry, str):
-                self._presences.set(device, self._presence.get(device) is not None)
-            elif publishable(device):
-                self._presences.forget(device)
-                self._states.forget(device)
-                for message in self._topics.forgotten(device):
-                    self._outflow.notice(message)
-                self._link.pump()
-            self._retained.set()
+        self._retained.wake()
 
     # commands
     def _on_received(self, event: Received) -> None:

@@ -26,7 +26,7 @@ from gateway.mqtt.connection import (
 )
 from gateway.mqtt.outflow import WINDOW, Item, Outflow
 from gateway.mqtt.strikes import Strikes
-from gateway.mqtt.topics import MAX_PAYLOAD_BYTES, OFFLINE, ONLINE, Topics
+from gateway.mqtt.topics import MAX_PAYLOAD_BYTES, OFFLINE, ONLINE, Message, Topics
 
 log = logging.getLogger("mqtt")
 
@@ -44,7 +44,8 @@ class Link:
     """`run` it in a task, and call `pump` when the outflow has something new.
 
     `opened` is called in every new session: we always ask for a clean one, so nothing of the last is relied on, and
-    what is retained has to go out again. `received` is called with every message, `moved` after every PUBACK."""
+    what is retained has to go out again. `received` is called with every message, `moved` after every PUBACK, `acked`
+    with every notice that the broker has taken."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Link:
         opened: Callable[[], None],
         received: Callable[[Received], None],
         moved: Callable[[], None],
+        acked: Callable[[Message], None],
         keepalive_s: int = KEEPALIVE_S,
         seed: int | None = None,
     ) -> None:
@@ -72,6 +74,7 @@ class Link:
         self._tell_opened = opened
         self._tell_received = received
         self._tell_moved = moved
+        self._tell_acked = acked
         self._keepalive_s = keepalive_s
         self._random = random.Random(seed)
 
@@ -220,6 +223,7 @@ class Link:
             self._published += not event.refused
         else:
             self._strikes.notice_acked()
+            self._tell_acked(item.message)
         if event.refused:
             self._set_aside(item, f"the broker refuses it: {event.refused}")
         self._outflow.done(item)

@@ -5,6 +5,7 @@
     <base>/<device>/state             newest value of each quantity         retained, at most once a second
     <base>/<device>/samples           every sample                          one message per commit
     <base>/<device>/event|gap|quarantine                                    what else has a sequence number
+    <base>/<device>/corrected         times that have moved, once           samples from..to of a boot
     <base>/<device>/command/<name>    in: arguments
     <base>/<device>/result            out: the one answer to a command
 
@@ -19,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.model import Batch, Event, Gap, Quality, Refused, Result, Sample, Status
+from gateway.model import Batch, Correction, Event, Gap, Quality, Refused, Result, Sample, Status
 
 MAX_PAYLOAD_BYTES = 500_000
 """A samples message that would be larger is split. Half of what our own broker takes."""
@@ -109,6 +110,18 @@ class QuarantineMessage(msgspec.Struct, frozen=True):
     to: int
     code: str
     reason: str
+
+
+class CorrectionMessage(msgspec.Struct, frozen=True):
+    """The times of what was published as `estimated` with the numbers `from` to `to`: each is `moved_ms` later."""
+
+    device: str
+    boot: int
+    boot_id: str
+    first: int = msgspec.field(name="from")
+    to: int
+    moved_ms: int
+    quality: Quality
 
 
 class ErrorText(msgspec.Struct, frozen=True):
@@ -202,6 +215,9 @@ class Topics:
                 case Refused():
                     refused = QuarantineMessage(*origin, record.seq, record.to, record.code, record.reason)
                     yield self._message(head, "quarantine", record.seq, record.to, refused)
+                case Correction():
+                    moved = CorrectionMessage(*origin, record.seq, record.to, record.moved_ms, head.quality)
+                    yield self._message(head, "corrected", record.seq, record.to, moved)
 
     def _samples(self, head: Batch, samples: Sequence[Sample], decimals: Decimals, max_bytes: int) -> Iterator[Message]:
         message = self._message(
@@ -287,7 +303,8 @@ def runs(batches: Iterable[Batch]) -> list[list[Batch]]:
 
 
 def _stamp(batch: Batch) -> tuple[Any, ...]:
-    return batch.boot_id, batch.boot, batch.offset_ms, batch.quality, batch.profile
+    corrections = isinstance(batch.records[0], Correction)  # they come in batches of their own, and in their order
+    return batch.boot_id, batch.boot, batch.offset_ms, batch.quality, batch.profile, corrections
 
 
 def samples_payload(head: Batch, samples: Sequence[Sample], decimals: Decimals) -> Samples:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gateway.mqtt
-from gateway.model import Batch, Event, Gap, Quality, Record, Refusal, Refused, Result, Sample, Status
+from gateway.model import Batch, Correction, Event, Gap, Quality, Record, Refusal, Refused, Result, Sample, Status
 from gateway.mqtt.states import States
 from gateway.mqtt.topics import (
     MAX_COMMAND_BYTES,
@@ -91,6 +91,15 @@ def test_batches_stamped_otherwise_stay_apart_and_in_order() -> None:
     a, b = batch(sample(0, temperature=1)), batch(sample(1, temperature=1), offset_ms=5)
     sent = messages(a, b, batch(sample(2, temperature=1)), batch(sample(0, temperature=1), boot_id="0" * 16))
     assert [payload(m)["seq"] for m in sent] == [[0], [1], [2], [0]]
+
+
+def test_corrections_come_in_their_place_between_the_samples() -> None:
+    stamp = {"offset_ms": 5, "quality": Quality.CORRECTED}
+    moved = batch(Correction(0, 1, 5), Correction(2, 2, 9), **stamp)
+    sent = messages(batch(sample(2, temperature=1), **stamp), moved, batch(sample(3, temperature=1), **stamp))
+    assert [m.topic.rpartition("/")[2] for m in sent] == ["samples", "corrected", "corrected", "samples"]
+    assert [(payload(m)["from"], payload(m)["to"], payload(m)["moved_ms"]) for m in sent[1:3]] == [(0, 1, 5), (2, 2, 9)]
+    assert sent[1].properties[2:] == (("seq", "0"), ("through", "1"))
 
 
 def test_a_message_that_would_be_too_large_is_split_in_order() -> None:
@@ -215,6 +224,7 @@ def made() -> dict[str, list[bytes]]:
         batch(Gap(900, 949, 50, None, "full"), boot=16, boot_id="0c5d9be1f2a34477"),
         batch(Gap(1_203, None, None, 12, "power_loss"), boot=16, boot_id="0c5d9be1f2a34477"),
         batch(Refused(1_207, 1_209, "", "frame.columns", "lists of different length")),
+        batch(Correction(0, 1_204, 86_400_250), quality=Quality.CORRECTED),
     ]
     found: dict[str, list[bytes]] = {}
     for message in messages(*log):
@@ -241,7 +251,17 @@ def test_every_example_in_topics_md_is_what_the_code_makes() -> None:
 def test_topics_md_names_every_topic_and_limit() -> None:
     assert gateway.mqtt.__file__ is not None
     text = (Path(gateway.mqtt.__file__).parent / "TOPICS.md").read_text()
-    for leaf in ("availability", "state", "samples", "event", "gap", "quarantine", "result", "command/<name>"):
+    for leaf in (
+        "availability",
+        "state",
+        "samples",
+        "event",
+        "gap",
+        "quarantine",
+        "corrected",
+        "result",
+        "command/<name>",
+    ):
         assert f"`<base>/<device>/{leaf}`" in text
     assert "`<base>/bridge/state`" in text
     assert f"{MAX_COMMAND_BYTES:,} bytes" in text
