@@ -1,0 +1,149 @@
+"""A bad network between board and gateway: nothing is lost, and the board notices a dead connection in time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.emulator import EmulatedBoard
+from gateway.emulator import board as board_module
+from tests.aio import run, until
+from tests.faults import FaultProxy
+from tests.rig import Subscriber, add_device, make_board, quick_node, settle, system
+
+PING_S, PONG_S = 15.0, 10.0
+"""firmware/device/link.py: when it asks, and how long it waits for the answer."""
+LINK = Path(board_module.__file__).parents[2] / "firmware" / "device" / "link.py"
+
+
+def hurried_link(factor: int) -> dict[str, str]:
+    """The firmware's link with its deadlines for a dead connection, and its memory of failed ones, `factor` times as
+    short. All else is as it is."""
+    text = LINK.read_text()
+    for name, ms in (("_PING_MS", 15000), ("_PONG_MS", 10000), ("_STUCK_MS", 25000), ("_STEADY_MS", 10000)):
+        assert text.count(f"{name} = const({ms})") == 1, name
+        text = text.replace(f"{name} = const({ms})", f"{name} = const({ms // factor})")
+    return {"/device/link.py": text}
+
+
+class Console:
+    """The board's own words, with when they came."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[float, str]] = []
+
+    def __call__(self, line: str) -> None:
+        self.lines.append((time.monotonic(), line))
+
+    def first_after(self, since_s: float, *texts: str) -> float | None:
+        """Seconds from `since_s` until the board said one of `texts`."""
+        for at_s, line in self.lines:
+            if at_s >= since_s and any(text in line for text in texts):
+                return at_s - since_s
+        return None
+
+
+async def samples_more(board: EmulatedBoard, count: int) -> None:
+    before = sum(board.taken().values())
+    await until(lambda: sum(board.taken().values()) >= before + count, timeout_s=20, what="samples during the fault")
+
+
+FAULTS = {
+    "cut by a reset": lambda proxy: proxy.cut("rst"),
+    "cut in order": lambda proxy: proxy.cut("fin"),
+    "refused": lambda proxy: proxy.refuse(),
+    "slow": lambda proxy: proxy.slow(2500),
+    "late by 300 ms": lambda proxy: proxy.delay(0.3),
+    "duplicate": lambda proxy: proxy.duplicate(),
+    "stalled": lambda proxy: proxy.stall(),
+    "gateway silently gone": lambda proxy: proxy.half_open("gateway"),
+    "board silently gone": lambda proxy: proxy.half_open("board"),
+}
+
+
+SOME = ("cut by a reset", "duplicate", "gateway silently gone", "board silently gone")
+
+
+@pytest.mark.parametrize(
+    "names", [pytest.param(SOME, id="some"), pytest.param(tuple(FAULTS), id="all", marks=pytest.mark.campaign)]
+)
+def test_no_fault_of_the_link_loses_or_doubles_a_sample(tmp_path: Path, names: tuple[str, ...]) -> None:
+    async def flow() -> None:
+        console = Console()
+        with system(tmp_path) as (broker, gateway, port), FaultProxy(port) as proxy:
+            profile = quick_node(tmp_path)
+            token = add_device("greenhouse", profile, gateway.state)
+            board = make_board(tmp_path / "board", profile, token, proxy.port, files=hurried_link(10), console=console)
+            subscriber = Subscriber(broker.port)
+            try:
+                await board.start()
+                await until(lambda: subscriber.of().samples > 5, timeout_s=20, what="the first samples")
+                for name in names:
+                    began_s = time.monotonic()
+                    FAULTS[name](proxy)
+                    await samples_more(board, 6)
+                    if name in {"stalled", "gateway silently gone"}:
+                        await until(
+                            lambda since_s=began_s: console.first_after(since_s, "does not answer"),
+                            timeout_s=(PING_S + PONG_S) / 10 + 5,
+                            what=f"{name}: noticing it",
+                        )
+                    proxy.heal()
+                    taken = sum(board.taken().values())
+                    await until(
+                        lambda taken=taken: subscriber.of().samples > taken + 3,  # so it is connected anew
+                        timeout_s=20,
+                        what=f"{name}: going on",
+                    )
+                await board.stop()
+                outcome = await settle(board, subscriber)
+                assert outcome.delivered == outcome.taken > 50
+                assert not outcome.problems
+                assert (outcome.lost, outcome.invented, outcome.holes, outcome.gaps) == (0, 0, 0, 0)
+                assert len(subscriber.of().boots) == 1
+            finally:
+                subscriber.close()
+                await board.power_cut()
+
+    run(flow(), timeout_s=55)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("fault", ["stalled", "gateway silently gone"])
+def test_a_dead_link_is_noticed_within_the_ping_deadline(tmp_path: Path, fault: str) -> None:
+    async def flow() -> None:
+        console = Console()
+        with system(tmp_path) as (broker, gateway, port), FaultProxy(port) as proxy:
+            profile = quick_node(tmp_path)
+            token = add_device("greenhouse", profile, gateway.state)
+            board = make_board(tmp_path / "board", profile, token, proxy.port, console=console)
+            subscriber = Subscriber(broker.port)
+            try:
+                await board.start()
+                await until(lambda: subscriber.of().samples > 5, timeout_s=20, what="the first samples")
+                began_s = time.monotonic()
+                FAULTS[fault](proxy)
+                await until(
+                    lambda: console.first_after(began_s, "does not answer", "lost"), timeout_s=40, what="noticing it"
+                )
+                took_s = console.first_after(began_s, "does not answer", "lost")
+                assert took_s is not None
+                print(f"{fault}: noticed after {took_s:.1f} s")
+                assert took_s < PING_S + PONG_S + 1.5
+                proxy.heal()
+                await asyncio.sleep(0)
+                await until(lambda: subscriber.of().samples > 250, timeout_s=40, what="the backlog")
+                await board.stop()
+                outcome = await settle(board, subscriber)
+                assert outcome.delivered == outcome.taken
+                assert not outcome.problems
+                assert outcome.gaps == 0
+            finally:
+                subscriber.close()
+                await board.power_cut()
+
+    run(flow(), timeout_s=110)

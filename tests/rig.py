@@ -1,0 +1,293 @@
+"""The whole system on one machine, each part in a process of its own that can be killed: broker, gateway, emulated
+boards, and an independent subscriber. Nothing here asks the gateway what it has."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from gateway.emulator import EmulatedBoard
+from gateway.profile import find_node, load_profile
+from tests.flow.commands import FREE_PORTS, command, environment, mpy_gateway, set_options
+from tests.programs import need_program
+from tests.reckoning import Delivered, End, Reckoning, reckon, truth
+
+WIFI = {"ssid": "emulated", "password": "emulated-password"}
+BASE = "mpy-gateway"
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def quick_node(directory: Path, *, period_ms: int = 100, power_loss: str = "unsent", ram_samples: int = 512) -> Path:
+    """The climate node with another pace: its profile.toml. Checked for wear like any profile."""
+    text = find_node("climate-node").read_text()
+    for old, new in (
+        ("period_ms = 1000\n", f"period_ms = {period_ms}\n"),
+        ("period_ms = 10000\n", f"period_ms = {period_ms * 10}\n"),
+        ('power_loss = "unsent"', f'power_loss = "{power_loss}"'),
+        ("ram_samples = 512 ", f"ram_samples = {ram_samples} "),
+    ):
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    node = directory / "quick-node"
+    node.mkdir(parents=True, exist_ok=True)
+    (node / "profile.toml").write_text(text)
+    return node / "profile.toml"
+
+
+def add_device(name: str, profile_file: Path, state: Path) -> str:
+    """A new identity; returns its token."""
+    added = mpy_gateway("devices", "add", name, "--node", str(profile_file), "--state", str(state))
+    token = re.search(r"token\s+(\S+)", added.stdout)
+    assert token, added.stderr
+    return token[1]
+
+
+def make_board(
+    directory: Path,
+    profile_file: Path,
+    token: str,
+    port: int,
+    *,
+    device: str = "greenhouse",
+    seed: int = 7,
+    **more: Any,
+) -> EmulatedBoard:
+    """A board for a gateway (or a fault proxy) on `port`, with a truth log. Its files are in `directory`."""
+    settings = {
+        "device": device,
+        "token": token,
+        "gateway": {"host": "127.0.0.1", "port": port, "tls": False},
+        "wifi": [WIFI],
+    }
+    profile = load_profile(profile_file)
+    return EmulatedBoard(profile, profile_file.parent, settings, directory=directory, seed=seed, truth=True, **more)
+
+
+class Program:
+    """A program in a process group of its own; `kill` leaves nothing of it."""
+
+    def __init__(self, words: list[str], log: Path, env: dict[str, str] | None = None) -> None:
+        self._words, self._log, self._env = words, log, env
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                start_new_session=True,
+            )
+
+    def send(self, number: int) -> None:
+        if self.running:
+            os.killpg(self.pid, number)
+
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 15) -> int:
+        """Ask it to end, and wait. Returns its exit code."""
+        assert self._process is not None
+        self.send(number)
+        return self._process.wait(timeout_s)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def text(self) -> str:
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+
+class Mosquitto(Program):
+    """Debian's broker, which keeps sessions and messages over a restart."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        directory.mkdir(exist_ok=True, parents=True)
+        config = directory / "mosquitto.conf"
+        config.write_text(
+            f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {directory}/\n"
+            "user root\nautosave_interval 1\nautosave_on_changes true\n"
+            "max_queued_messages 0\nmax_inflight_messages 0\n"
+        )
+        self.port = port
+        super().__init__([need_program("mosquitto"), "-c", str(config)], directory / "mosquitto.log")
+
+    def start(self) -> None:
+        super().start()
+        wait_for(lambda: _answers(self.port), "mosquitto's start", self)
+
+
+class GatewayProgram(Program):
+    """`mpy-gateway run` on ports of ours, with a wall clock that can be moved."""
+
+    def __init__(self, state: Path, *settings: str, log: Path | None = None) -> None:
+        self.state = state
+        self.clock_file = state.parent / f"{state.name}.clock"
+        words = command("run", "--state", str(state), *set_options(*FREE_PORTS, *settings))
+        words[1:3] = ["-m", "tests.moved_clock", str(self.clock_file)]
+        super().__init__(words, log or state.parent / f"{state.name}.log", environment() | {"PYTHONPATH": str(ROOT)})
+
+    def start(self) -> None:
+        """Returns when it has written its run file, which is when its doors are open."""
+        (self.state / "run.json").unlink(missing_ok=True)
+        super().start()
+        wait_for((self.state / "run.json").exists, "the gateway's start", self)
+
+    def try_start(self, timeout_s: float = 20) -> bool:
+        """Whether it came up: on a full disk it may not."""
+        (self.state / "run.json").unlink(missing_ok=True)
+        Program.start(self)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and self.running:
+            if (self.state / "run.json").exists():
+                return True
+            time.sleep(0.02)
+        self.kill()
+        return False
+
+    def move_wall_clock(self, ms: int) -> None:
+        """From now on the gateway's wall clock is `ms` off the machine's."""
+        fresh = self.clock_file.with_suffix(".new")
+        fresh.write_text(str(ms))
+        fresh.rename(self.clock_file)
+
+
+class Subscriber:
+    """What a broker brings, by an MQTT client of its own that keeps its session (QoS 1, 3.1.1)."""
+
+    TOPICS = ("samples", "event", "gap", "quarantine")
+
+    def __init__(self, port: int, name: str = "witness") -> None:
+        self.delivered: dict[str, Delivered] = {}
+        self.subscribed = False
+        self.states: dict[str, list[dict[str, Any]]] = {}
+        self._newest_s: dict[str, float] = {}
+        self._longest_s: Counter[str] = Counter()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = lambda *_: setattr(self, "subscribed", True)
+        self._client.on_disconnect = lambda *_: setattr(self, "subscribed", False)
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", port, keepalive=5)
+        self._client.loop_start()
+
+    def of(self, device: str = "greenhouse") -> Delivered:
+        return self.delivered.setdefault(device, Delivered())
+
+    def longest_silence_s(self) -> float:
+        """The longest any device was not heard of, between two of its samples."""
+        return max(self._longest_s.values(), default=0.0)
+
+    def _on_connect(self, client: paho.Client, *_: object) -> None:
+        topics = [(f"{BASE}/+/{topic}", 1) for topic in (*self.TOPICS, "state")]
+        client.subscribe(topics)
+
+    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        _, device, topic = message.topic.split("/")
+        if device == "bridge" or not message.payload:
+            return
+        body = json.loads(message.payload)
+        if topic == "state":
+            self.states.setdefault(device, []).append(body)
+            return
+        self.of(device).take(topic, body)
+        if topic == "samples":
+            now_s = time.monotonic()
+            silence_s = now_s - self._newest_s.get(device, now_s)
+            self._longest_s[device] = max(self._longest_s[device], silence_s)  # type: ignore[assignment]
+            self._newest_s[device] = now_s
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@contextlib.contextmanager
+def system(tmp_path: Path, *settings: str, door: int | None = None) -> Iterator[tuple[Mosquitto, GatewayProgram, int]]:
+    """Broker and gateway that run, and the port of the devices' door; killed at the end, whatever happens."""
+    broker = Mosquitto(tmp_path / "broker", free_port())
+    port = door or free_port()
+    gateway = GatewayProgram(
+        tmp_path / "state", f"devices.port={port}", f"mqtt.home.url=mqtt://127.0.0.1:{broker.port}", *settings
+    )
+    try:
+        broker.start()
+        gateway.start()
+        yield broker, gateway, port
+    finally:
+        gateway.kill()
+        broker.kill()
+
+
+def wait_for(condition: Any, what: str, program: Program | None = None, timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline or (program is not None and not program.running):
+            raise AssertionError(f"{what} did not come about:\n{program.text()[-3000:] if program else ''}")
+        time.sleep(0.02)
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def outcome_of(board: EmulatedBoard, subscriber: Subscriber, power_loss: str = "unsent") -> Reckoning:
+    """What became of everything `board` measured so far."""
+    return reckon(
+        truth(board.truth_log.read_text().splitlines()),
+        [End(end.boot, end.flash_programs) for end in board.endings],
+        subscriber.of(board.name),
+        power_loss=power_loss,
+        taken=sum(board.taken().values()),
+        poll=len(board.profile.sensors),
+    )
+
+
+async def settle(
+    board: EmulatedBoard, subscriber: Subscriber, power_loss: str = "unsent", timeout_s: float = 15
+) -> Reckoning:
+    """Wait until everything of a board that was stopped is accounted for, or for `timeout_s`; what became of it."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        outcome = outcome_of(board, subscriber, power_loss)
+        accounted = outcome.delivered + outcome.in_gaps + outcome.unknown_tail + outcome.interrupted
+        if (accounted >= outcome.taken and not outcome.holes) or time.monotonic() > deadline:
+            return outcome
+        await asyncio.sleep(0.1)
