@@ -27,9 +27,11 @@ from gateway.store.database import (
     connect,
     make_state_directory,
     migrations,
+    problem,
     sync_directory,
     user_version,
 )
+from gateway.store.restored import mark_restored
 
 JOURNAL, UNPACKED = "restoring.json", "restoring"
 ASIDE = "before-restore"
@@ -134,19 +136,24 @@ def _unpack(state_dir: Path, file: Path) -> Manifest:
 
 
 def _prepare(directory: Path, manifest: Manifest, now_ms: int) -> None:
-    """Check the databases, bring them to today's schema, and mark the samples as restored."""
+    """Check the databases, bring them to today's schema, and mark them as restored."""
     for part in manifest.parts:
         if part.name in archive.DATABASES:
-            path = directory / part.name
             try:
-                _check(path, part)
-                with closing(connect(path)) as connection:  # brings an older schema up to date
-                    if part.name == archive.SAMPLES:
-                        mark_restored(connection, now_ms)
-                _sync_file(path)
+                _check(directory / part.name, part)
             except sqlite3.Error as error:
                 raise ConfigError(f"{part.name} in the backup is damaged: {error}") from error
-    sync_directory(directory)
+    try:
+        with (
+            closing(connect(directory / archive.SAMPLES)) as samples,
+            closing(connect(directory / archive.REGISTRY)) as registry,
+        ):
+            mark_restored(samples, registry, now_ms)
+        for name in archive.DATABASES:
+            _sync_file(directory / name)
+        sync_directory(directory)
+    except (sqlite3.Error, OSError) as error:
+        raise ConfigError(f"the backup cannot be unpacked in {directory}: {problem(error)}") from error
 
 
 def _check(path: Path, part: Part) -> None:
@@ -167,10 +174,6 @@ def _check(path: Path, part: Part) -> None:
         problems = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
         if problems != ["ok"]:
             raise ConfigError(f"{part.name} in the backup is damaged: {'; '.join(problems)}")
-
-
-def mark_restored(connection: sqlite3.Connection, now_ms: int) -> None:
-    """The seam to what the store makes of it."""
 
 
 def _sync_file(path: Path) -> None:
