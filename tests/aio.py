@@ -22,9 +22,14 @@ def run(coroutine: Coroutine[Any, Any, T], *, timeout_s: float = 30) -> T:
 
 
 async def until(
-    condition: Callable[[], T] | Callable[[], Awaitable[T]], *, timeout_s: float = 10, what: str = "the condition"
+    condition: Callable[[], T] | Callable[[], Awaitable[T]],
+    *,
+    timeout_s: float = 10,
+    what: str = "the condition",
+    every_s: float = 0.01,
 ) -> T:
-    """Wait until `condition()` is true and return what it gave. Fails with `what` after `timeout_s`."""
+    """Wait until `condition()`, asked every `every_s`, is true and return what it gave. Fails with `what` after
+    `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:
         value = condition()
@@ -34,4 +39,4 @@ async def until(
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true within {timeout_s:g} s")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(every_s)

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-PRESSURE_STEP = 0.05
-"""hPa. The driver computes pressure in 32 bits, the model in 64: so far apart they may come out."""
+HUMIDITY_STEP, PRESSURE_STEP = 0.015, 0.1
+"""%, hPa. Driver and model round differently, pressure in 32 and in 64 bits: so far apart they may come out."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,8 @@ def _same(entry: Measured, values: dict[str, float]) -> bool:
         return "uptime" in values and values.get("rssi", entry.values["rssi"]) == entry.values["rssi"]
     return (
         "temperature" in values
-        and _key(values) == _key(entry.values)
+        and round(values["temperature"] * 100) == round(entry.values["temperature"] * 100)
+        and abs(values["humidity"] - entry.values["humidity"]) <= HUMIDITY_STEP
         and abs(values["pressure"] - entry.values["pressure"]) <= PRESSURE_STEP
     )
 

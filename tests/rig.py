@@ -83,6 +83,22 @@ def make_board(
     return EmulatedBoard(profile, profile_file.parent, settings, directory=directory, seed=seed, truth=True, **more)
 
 
+def hurried(factor: int) -> dict[str, str]:
+    """Files for a board: the firmware's link with its deadlines for a dead connection, its memory of failed ones and
+    its longest wait `factor` times as short. All else is as it is."""
+    text = (ROOT / "firmware" / "device" / "link.py").read_text()
+    for name, ms in (
+        ("_PING_MS", 15000),
+        ("_PONG_MS", 10000),
+        ("_STUCK_MS", 25000),
+        ("_STEADY_MS", 10000),
+        ("_LONGEST_WAIT_MS", 30000),
+    ):
+        assert text.count(f"{name} = const({ms})") == 1, name
+        text = text.replace(f"{name} = const({ms})", f"{name} = const({ms // factor})")
+    return {"/device/link.py": text}
+
+
 class Program:
     """A program in a process group of its own; `kill` leaves nothing of it."""
 

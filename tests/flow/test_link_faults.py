@@ -9,24 +9,12 @@ from pathlib import Path
 import pytest
 
 from gateway.emulator import EmulatedBoard
-from gateway.emulator import board as board_module
 from tests.aio import run, until
 from tests.faults import FaultProxy
-from tests.rig import Subscriber, add_device, make_board, quick_node, settle, system
+from tests.rig import Subscriber, add_device, hurried, make_board, quick_node, settle, system
 
 PING_S, PONG_S = 15.0, 10.0
 """firmware/device/link.py: when it asks, and how long it waits for the answer."""
-LINK = Path(board_module.__file__).parents[2] / "firmware" / "device" / "link.py"
-
-
-def hurried_link(factor: int) -> dict[str, str]:
-    """The firmware's link with its deadlines for a dead connection, and its memory of failed ones, `factor` times as
-    short. All else is as it is."""
-    text = LINK.read_text()
-    for name, ms in (("_PING_MS", 15000), ("_PONG_MS", 10000), ("_STUCK_MS", 25000), ("_STEADY_MS", 10000)):
-        assert text.count(f"{name} = const({ms})") == 1, name
-        text = text.replace(f"{name} = const({ms})", f"{name} = const({ms // factor})")
-    return {"/device/link.py": text}
 
 
 class Console:
@@ -76,7 +64,7 @@ def test_no_fault_of_the_link_loses_or_doubles_a_sample(tmp_path: Path, names: t
         with system(tmp_path) as (broker, gateway, port), FaultProxy(port) as proxy:
             profile = quick_node(tmp_path)
             token = add_device("greenhouse", profile, gateway.state)
-            board = make_board(tmp_path / "board", profile, token, proxy.port, files=hurried_link(10), console=console)
+            board = make_board(tmp_path / "board", profile, token, proxy.port, files=hurried(10), console=console)
             subscriber = Subscriber(broker.port)
             try:
                 await board.start()
