@@ -70,6 +70,8 @@ class Gateway:
         self.history = History(self.store)
         self.presence = Presence()
         self.dispatcher = Dispatcher(self.store, clock)
+        await self.dispatcher.start()
+        self._parts.push_async_callback(self.dispatcher.stop)  # again below, while those who ask can still be told
 
         noticing = notices.start(self.store, clock)
         self._parts.callback(noticing.cancel)
@@ -99,9 +101,17 @@ class Gateway:
         )
         await self.people.start()
         self._parts.push_async_callback(self.people.stop)
+        self._parts.push_async_callback(self.dispatcher.stop)
 
         self.door = DeviceServer(
-            config.devices, config.limits, self.store, self.devices, self.presence, clock, gateway_id=self.id
+            config.devices,
+            config.limits,
+            self.store,
+            self.devices,
+            self.presence,
+            self.dispatcher,
+            clock,
+            gateway_id=self.id,
         )
         await self.door.start()
         self._parts.push_async_callback(self.door.stop)

@@ -69,7 +69,7 @@ class Surroundings:
     greet: Callable[[Connection, wire.Hello], Awaitable[list[Output]]]
     """Looks up what is known of the device and welcomes it."""
     newest: Callable[[Connection, Newest], None]
-    answered: Callable[[str, Answered], None]
+    answered: Callable[[Connection, Answered], None]
     """A device has answered a command."""
 
 
@@ -170,7 +170,7 @@ class Connection:
             case Newest():
                 self._around.newest(self, output)
             case Answered():
-                self._around.answered(self.session.device, output)
+                self._around.answered(self, output)
             case Timed(round_trip_ms, quality):
                 self.info.rtt_ms, self.info.quality = round_trip_ms, quality
             case Said(level, text):

@@ -14,7 +14,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import CONNECTING
 
 from gateway.clock import Clock
-from gateway.command.ledger import ANSWER_GRACE_S, Ledger, no_answer
+from gateway.command.dispatch import Dispatcher
 from gateway.device import wire
 from gateway.device.boots import Now, Remembered
 from gateway.device.connection import Connection, Surroundings
@@ -22,10 +22,10 @@ from gateway.device.listener import DeviceSocket, listener_options, offered_subp
 from gateway.device.session import Answered, Newest, Output, Session, State, check_hardware
 from gateway.device.window import window_samples
 from gateway.device.wire import SUBPROTOCOL, CloseCode
-from gateway.errors import CloseConnection, ConfigError, DeviceError, StoreError
+from gateway.errors import CloseConnection, ConfigError, DeviceError, NoHolder, StoreError
 from gateway.intake.check import Checker
 from gateway.intake.check import compile as compile_checker
-from gateway.model import Command, Result
+from gateway.model import Command
 from gateway.presence import ConnectionInfo, Presence
 from gateway.store.devices import Devices
 from gateway.store.port import Store
@@ -44,9 +44,6 @@ class Known:
     """What this process knows of one device, connected or not."""
 
     memory: Remembered = field(default_factory=Remembered)
-    ledger: Ledger = field(default_factory=Ledger)
-    answers: dict[str, asyncio.Future[Result]] = field(default_factory=dict)
-    """Who waits for the result of a command, by its id."""
     greeting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Two connections of one device are greeted one after the other: the later one is the newer."""
     live: Connection | None = None
@@ -62,6 +59,7 @@ class DeviceServer:
         store: Store,
         devices: Devices,
         presence: Presence,
+        dispatcher: Dispatcher,
         clock: Clock,
         *,
         gateway_id: str = "mpy-gateway",
@@ -72,6 +70,7 @@ class DeviceServer:
         self._store = store
         self._devices = devices
         self._presence = presence
+        self._dispatcher = dispatcher
         self._clock = clock
         self._gateway_id = gateway_id
         self._known: dict[str, Known] = {}
@@ -224,7 +223,7 @@ class DeviceServer:
         connection.session.window = self._window()
         outputs = connection.session.welcome(committed, checkers, connection.now())
         if connection.session.state is State.OPEN:
-            self._welcomed(connection, known, hello)
+            self._welcomed(connection, hello)
         return outputs
 
     def _window(self) -> int:
@@ -234,13 +233,17 @@ class DeviceServer:
             self._limits.window_samples, connections=connected - 1, commit_ms=load.commit_ms, trouble=load.trouble
         )
 
-    def _welcomed(self, connection: Connection, known: Known, hello: wire.Hello) -> None:
-        async def carry_out(command: Command) -> Result:
-            return await self._carry_out(connection, known, command)
+    def _welcomed(self, connection: Connection, hello: wire.Hello) -> None:
+        def deliver(command: Command) -> None:
+            outputs = connection.session.command(command)
+            if not outputs:
+                raise NoHolder(f"{command.id}: the connection of {hello.device} is closing")
+            connection.do(outputs)
 
         info = connection.info
         info.node, info.firmware, info.hardware = hello.node, hello.firmware, hello.hardware
-        self._store.serve(hello.device, connection.epoch, carry_out)
+        self._store.serve(hello.device, connection.epoch, deliver)
+        self._dispatcher.connected(hello.device, connection.epoch)
         self._presence.connected(info)
         log.info("%s connected from %s", hello.device, info.address)
 
@@ -261,6 +264,7 @@ class DeviceServer:
         if not connection.epoch:
             return
         self._store.unserve(device, connection.epoch)
+        self._dispatcher.disconnected(device, connection.epoch)
         self._presence.disconnected(device, connection.epoch)
         try:
             await self._devices.seen(device, self._clock.wall_ms())
@@ -272,31 +276,9 @@ class DeviceServer:
     def _newest(self, connection: Connection, newest: Newest) -> None:
         self._presence.latest(connection.session.device, newest.at_ms, newest.values)
 
-    def _answered(self, device: str, answered: Answered) -> None:
-        known = self._known[device]
-        first = known.ledger.end(answered.result)
-        waiting = known.answers.pop(answered.result.id, None)
-        if first and waiting is not None and not waiting.done():
-            waiting.set_result(answered.result)
-
-    async def _carry_out(self, connection: Connection, known: Known, command: Command) -> Result:
-        """Send `command` and wait for its result, which may come on a later connection. Ends exactly once."""
-        wait_s = command.deadline_ms / 1000 + ANSWER_GRACE_S
-        until_ms = self._clock.monotonic_ms() + int(wait_s * 1000)
-        for late in known.ledger.overdue(self._clock.monotonic_ms()):
-            known.answers.pop(late.id, None)
-        if refused := known.ledger.open(command, until_ms=until_ms):
-            return refused
-        waiting: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        known.answers[command.id] = waiting
-        connection.do(connection.session.command(command))
-        try:
-            async with asyncio.timeout(wait_s):
-                return await waiting
-        except TimeoutError:
-            return no_answer(command.id)
-        finally:
-            known.answers.pop(command.id, None)
+    def _answered(self, connection: Connection, answered: Answered) -> None:
+        session, result = connection.session, answered.result
+        self._dispatcher.answered(session.device, result, lambda: connection.do(session.kept(result.id)))
 
 
 def _address(socket: ServerConnection) -> str:

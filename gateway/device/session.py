@@ -79,7 +79,7 @@ class Newest:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A command has ended."""
+    """The device has answered a command. Once that is on disk, call `kept`."""
 
     result: Result
 
@@ -204,6 +204,10 @@ class Session:
         )
         return [Reply(request)]
 
+    def kept(self, command_id: str) -> list[Output]:
+        """The result of that command is on disk, or is of no use: the device need not send it again."""
+        return [Reply(wire.Ack(result=command_id))] if self.state is State.OPEN else []
+
     def tick(self, now: Now) -> list[Output]:
         """Time has passed: call at `next_tick_ms`."""
         if self.state is State.NEW and now.monotonic_ms >= self._hello_until_ms:
@@ -318,7 +322,7 @@ class Session:
             error_code=message.error.code if message.error else "",
             error_text=wire.clean(message.error.text, wire.MAX_LINE) if message.error else "",
         )
-        return [Answered(result), Reply(wire.Ack(result=message.id))]
+        return [Answered(result)]
 
     def _on_settings(self, message: wire.SettingsReport, _text: str, now: Now) -> list[Output]:
         return self._say("debug", f"runs with the settings {message.reported}, refused {message.refused}", now)

@@ -274,7 +274,9 @@ class Bridge:
         if await self._devices.get(request.device) is None:
             reply = refusal(request, "device.unknown", "there is no such device")
         else:
-            result = await self._dispatcher.send(request.device, request.name, request.args, COMMAND_S)
+            result = await self._dispatcher.send(
+                request.device, request.name, request.args, COMMAND_S, asked_by=f"mqtt.{self.name}"
+            )
             reply = answer(request, result)
         self._answer(self._topics.result(reply, correlation))
 

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
-from gateway.model import Batch, Command, Result
+from gateway.model import Batch, Command
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -48,7 +48,8 @@ class Load(msgspec.Struct, frozen=True):
     """It cannot commit at all now."""
 
 
-CommandHandler = Callable[[Command], Awaitable[Result]]
+CommandHandler = Callable[[Command], None]
+"""Puts a command on the connection it stands for. Raises `NoHolder` where that is closing."""
 
 
 class Store(Protocol):
@@ -122,5 +123,6 @@ class Store(Protocol):
 
     def unserve(self, device: str, epoch: int) -> None: ...
 
-    async def send(self, device: str, command: Command, timeout_s: float) -> Result:
-        """Hand `command` to the device's holder. Raises `NoHolder` at once. Past the timeout: `unknown`."""
+    async def send(self, device: str, command: Command) -> None:
+        """Hand `command` to the device's holder, which puts it on its connection. Raises `NoHolder` at once. The result
+        comes, if it comes, to the command ledger (command/ledger.py), on this connection or a later one."""

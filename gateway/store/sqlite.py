@@ -8,7 +8,6 @@ registry.py  small values with a revision each       database.py files, pragmas,
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gateway.clock import Clock
-from gateway.errors import ConfigError, NoHolder, Unavailable
-from gateway.model import Batch, Command, Result, Status
+from gateway.errors import ConfigError, NoHolder
+from gateway.model import Batch, Command
 from gateway.store import reader, restore
 from gateway.store.database import (
     Database,
@@ -239,22 +238,10 @@ class SqliteStore:
         if self._handlers.get(device, (-1, None))[0] == epoch:
             del self._handlers[device]
 
-    async def send(self, device: str, command: Command, timeout_s: float) -> Result:
-        """See `Store.send`. A holder that goes away in the middle leaves a `Result` with `unknown` too."""
+    async def send(self, device: str, command: Command) -> None:
         if device not in self._handlers:
             raise NoHolder(f"{device} is not connected")
-        handler = self._handlers[device][1]
-        work = asyncio.ensure_future(handler(command))
-        try:
-            await asyncio.wait((work,), timeout=timeout_s)
-        finally:
-            finished = work.done()
-            work.cancel()
-        if not finished:
-            return Result(command.id, Status.UNKNOWN, error_code="command.timeout", error_text="no answer in time")
-        if work.cancelled() or isinstance(work.exception(), OSError | Unavailable):
-            return Result(command.id, Status.UNKNOWN, error_code="device.gone", error_text="it left before it answered")
-        return work.result()
+        self._handlers[device][1](command)
 
     # ---- registry -----------------------------------------------------------------------------------------------
 

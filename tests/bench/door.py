@@ -26,6 +26,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from gateway.clock import Clock
+from gateway.command.dispatch import Dispatcher
 from gateway.config import DevicesConfig, Limits
 from gateway.device.listener import listener_options
 from gateway.device.server import DeviceServer
@@ -122,7 +123,9 @@ async def door(store_class: type[SqliteStore], names: list[str]) -> AsyncIterato
         await store.open()
         devices, profile = Devices(store), load_profile(find_node("climate-node"))
         tokens: dict[str, str | None] = {name: await devices.add(name, profile) for name in names}
-        server = DeviceServer(DevicesConfig(port=0), LIMITS, store, devices, Presence(), Clock())
+        server = DeviceServer(
+            DevicesConfig(port=0), LIMITS, store, devices, Presence(), Dispatcher(store, Clock()), Clock()
+        )
         await server.start()
         try:
             yield f"ws://127.0.0.1:{server.port}", tokens

@@ -24,6 +24,7 @@ from gateway.profile import Profile, find_node, load_profile
 from gateway.store.devices import Devices
 from gateway.store.history import History
 from gateway.store.sqlite import SqliteStore
+from tests.gateway.command.answering import answering
 
 BOOT_ID = "9f3c11d2c01b6a55"
 T0_MS = 1_790_000_000_000
@@ -72,6 +73,7 @@ class Door:
         self.presence = Presence()
         self.clock = HandClock(wall_ms=T0_MS + 60_000)
         self.commands: list[Command] = []
+        self.dispatcher = Dispatcher(self.store, self.clock)
         self._epochs: dict[str, int] = {}
         self.server = PeopleServer(
             PeopleConfig(**{"port": 0} | config),
@@ -79,7 +81,7 @@ class Door:
             self.history,
             self.devices,
             self.presence,
-            Dispatcher(self.store, self.clock),
+            self.dispatcher,
             self.clock,
             gateway_id="gw-test",
             state=state,
@@ -95,6 +97,7 @@ class Door:
 
     async def stop(self) -> None:
         await self.server.stop()
+        await self.dispatcher.stop()
         await self.store.close()
 
     # what a device does
@@ -115,7 +118,7 @@ class Door:
                 return Result(command.id, Status.FAILED, error_code="busy", error_text="not now")
             return Result(command.id, Status.DONE, {"uptime_ms": 81234})
 
-        self.store.serve("greenhouse", epoch, obey)
+        answering(self.dispatcher, self.store, "greenhouse", epoch, obey)
         self.presence.connected(info)
         return info
 

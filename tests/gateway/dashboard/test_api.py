@@ -18,6 +18,7 @@ from gateway.dashboard.guard import BODY_BYTES
 from gateway.errors import ConfigError, Unavailable
 from gateway.model import Command, Event, Gap, Quality, Refusal, Result, Sample
 from tests.aio import run
+from tests.gateway.command.answering import answering
 
 from .door import BOOT_ID, T0_MS, Door, batch, open_door, sample
 
@@ -184,7 +185,6 @@ def test_a_command_waits_for_its_result(tmp_path: Path) -> None:
 
 
 NO_COMMANDS: list[tuple[Any, int, str]] = [
-    ({"name": "ping"}, 409, "device.offline"),
     ({"name": "dance"}, 400, "command.unknown"),
     ({"name": "identify", "args": {"minutes": 5}}, 400, "command.args"),
     ({"name": "identify", "args": {"seconds": 61}}, 400, "command.args"),
@@ -473,7 +473,7 @@ def test_the_door_closes_within_its_time_while_a_request_is_under_way(tmp_path: 
                 begun.set()
                 return await asyncio.Future()
 
-            door.store.serve("greenhouse", info.epoch, never)
+            answering(door.dispatcher, door.store, "greenhouse", info.epoch, never)
             headers = door.bearer
             asking = asyncio.create_task(door.ask(COMMANDS, method="POST", headers=headers, body={"name": "ping"}))
             await begun.wait()

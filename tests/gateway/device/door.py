@@ -32,13 +32,15 @@ HARDWARE = "a4cf12b0c3d4"
 class Door:
     """A device server with everything behind it."""
 
-    def __init__(self, server: DeviceServer, store: Any, devices: Devices, presence: Presence) -> None:
+    def __init__(
+        self, server: DeviceServer, store: Any, devices: Devices, presence: Presence, dispatcher: Dispatcher
+    ) -> None:
         self.server = server
         self.store = store
         self.devices = devices
         self.presence = presence
         self.history = History(store)
-        self.dispatcher = Dispatcher(store, Clock())
+        self.dispatcher = dispatcher
         self.tokens: dict[str, str] = {}
         self._open = AsyncExitStack()
 
@@ -164,15 +166,17 @@ async def open_door(
     try:
         devices, presence = Devices(store), Presence()
         config = DevicesConfig(port=0)
+        dispatcher = Dispatcher(store, clock or Clock())
         server = DeviceServer(
-            config, Limits(**limits), store, devices, presence, clock or Clock(), gateway_id="gw-test"
+            config, Limits(**limits), store, devices, presence, dispatcher, clock or Clock(), gateway_id="gw-test"
         )
         await server.start()
-        door = Door(server, store, devices, presence)
+        door = Door(server, store, devices, presence, dispatcher)
         try:
             yield door
         finally:
             await door.close()
             await server.stop()
+            await dispatcher.stop()
     finally:
         await store.close()

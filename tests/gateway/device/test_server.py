@@ -16,7 +16,7 @@ from gateway.clock import HandClock
 from gateway.config import DevicesConfig, Limits
 from gateway.device.server import DeviceServer
 from gateway.errors import ConfigError, TooLarge, Unavailable
-from gateway.model import Batch, Event, Gap, Quality, Refused, Sample, Status
+from gateway.model import Batch, CommandState, Event, Gap, Quality, Refused, Sample, Status
 from gateway.store.devices import Devices
 from gateway.store.registry import Registry
 from gateway.store.sqlite import SqliteStore
@@ -462,7 +462,8 @@ def test_a_command_comes_back_with_its_result(tmp_path: Path) -> None:
             device = await door.enter()
             sent = asyncio.create_task(door.dispatcher.send("greenhouse", "identify", {"seconds": 3}, timeout_s=5))
             command = await device.receive("command")
-            assert (command["name"], command["args"], command["deadline_ms"]) == ("identify", {"seconds": 3}, 5_000)
+            assert (command["name"], command["args"]) == ("identify", {"seconds": 3})
+            assert 4_000 < command["deadline_ms"] <= 5_000
             await device.send({"type": "result", "id": command["id"], "status": "done", "data": {"blinks": 6}})
             assert await device.receive("ack") == {"type": "ack", "result": command["id"]}
             result = await sent
@@ -479,6 +480,9 @@ def test_a_result_that_comes_on_the_next_connection_still_ends_its_command(tmp_p
             command = await first.receive("command")
             await first.socket.close()
             second = await door.enter()
+            again = await second.receive("command")  # the same, with what is left of its time
+            assert again.pop("deadline_ms") <= command.pop("deadline_ms")
+            assert again == command
             answer = {"type": "result", "id": command["id"], "status": "unknown"}
             await second.send(answer)
             await second.receive("ack")
@@ -489,14 +493,34 @@ def test_a_result_that_comes_on_the_next_connection_still_ends_its_command(tmp_p
     run(scenario())
 
 
-def test_a_command_without_an_answer_ends_as_unknown_and_one_without_a_device_at_once(tmp_path: Path) -> None:
+def test_a_command_without_an_answer_ends_as_unknown_and_one_without_a_device_as_expired(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_door(tmp_path) as door:
-            offline = await door.dispatcher.send("greenhouse", "ping")
-            assert (offline.status, offline.error_code) == (Status.FAILED, "device.offline")
-            await door.enter()
+            await door.add("greenhouse")
+            away = await door.dispatcher.send("greenhouse", "ping", timeout_s=0.1)
+            assert (away.status, away.error_code) == (Status.EXPIRED, "command.expired")
+            device = await door.enter()
             silent = await door.dispatcher.send("greenhouse", "ping", timeout_s=0.1)
-            assert silent.status is Status.UNKNOWN
+            assert (silent.status, silent.error_code) == (Status.UNKNOWN, "command.unanswered")
+            command = await device.receive("command")
+            await device.send({"type": "result", "id": command["id"], "status": "done"})
+            assert await device.receive("ack") == {"type": "ack", "result": command["id"]}  # late, and of no use
+            states = [record.state for record in door.dispatcher.recent("greenhouse")]
+            assert states == [CommandState.UNKNOWN, CommandState.EXPIRED]
+
+
+def test_a_command_for_a_device_that_is_away_is_sent_when_it_comes(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_door(tmp_path) as door:
+            await door.add("greenhouse")
+            sent = asyncio.create_task(door.dispatcher.send("greenhouse", "ping", asked_by="page"))
+            await until(lambda: door.dispatcher.recent("greenhouse"))
+            device = await door.enter()
+            command = await device.receive("command")
+            await device.send({"type": "result", "id": command["id"], "status": "done"})
+            assert (await sent).status is Status.DONE
+            (record,) = door.dispatcher.recent("greenhouse")
+            assert (record.id, record.state, record.asked_by) == (command["id"], CommandState.DONE, "page")
 
     run(scenario())
 
@@ -683,7 +707,9 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_door(tmp_path) as door:
             config = DevicesConfig(port=door.server.port)
-            second = DeviceServer(config, Limits(), door.store, door.devices, door.presence, HandClock())
+            second = DeviceServer(
+                config, Limits(), door.store, door.devices, door.presence, door.dispatcher, HandClock()
+            )
             with pytest.raises(ConfigError, match=rf"port {door.server.port} on 127.0.0.1 is in use"):
                 await second.start()
 

@@ -228,6 +228,7 @@ class World:
     async def __aexit__(self, *_: object) -> None:
         for bridge in self._bridges:
             await bridge.stop()
+        await self.dispatcher.stop()
         await self.store.close()
 
     async def add(self, *devices: str) -> None:

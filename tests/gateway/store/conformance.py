@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from gateway.errors import Conflict, Fenced, NoHolder, TooLarge
-from gateway.model import Batch, Command, Correction, Event, Gap, Quality, Refusal, Refused, Result, Sample, Status
+from gateway.model import Batch, Command, Correction, Event, Gap, Quality, Refusal, Refused, Sample
 from gateway.store.history import History, HistorySource
 from gateway.store.port import Committed, Entry, Store
 from tests.aio import run, until
@@ -658,38 +658,31 @@ class Conformance:
     # ---- commands ----------------------------------------------------------------------------------------------
 
     def test_a_command_reaches_the_newest_holder(self) -> None:
-        async def holder(command: Command) -> Result:
-            return Result(command.id, Status.DONE, {"by": "new"})
-
-        async def stale(command: Command) -> Result:
-            return Result(command.id, Status.DONE, {"by": "old"})
+        new: list[Command] = []
+        stale: list[Command] = []
 
         async def work(store: FullStore) -> None:
             with pytest.raises(NoHolder):
-                await store.send("greenhouse", PING, 1)
-            store.serve("greenhouse", 2, holder)
-            store.serve("greenhouse", 1, stale)
+                await store.send("greenhouse", PING)
+            store.serve("greenhouse", 2, new.append)
+            store.serve("greenhouse", 1, stale.append)
             store.unserve("greenhouse", 1)
-            assert await store.send("greenhouse", PING, 1) == Result("c1", Status.DONE, {"by": "new"})
+            await store.send("greenhouse", PING)
             store.unserve("greenhouse", 2)
             with pytest.raises(NoHolder):
-                await store.send("greenhouse", PING, 1)
+                await store.send("greenhouse", PING)
 
         self.with_store(work)
+        assert (new, stale) == ([PING], [])
 
-    def test_a_command_without_an_answer_ends_as_unknown(self) -> None:
-        async def silent(command: Command) -> Result:
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        async def leaving(command: Command) -> Result:
-            raise ConnectionError
+    def test_a_holder_that_is_going_takes_no_command(self) -> None:
+        def going(command: Command) -> None:
+            raise NoHolder("the connection is closing")
 
         async def work(store: FullStore) -> None:
-            store.serve("greenhouse", 1, silent)
-            assert (await store.send("greenhouse", PING, 0.01)).status is Status.UNKNOWN
-            store.serve("greenhouse", 2, leaving)
-            assert (await store.send("greenhouse", PING, 1)).status is Status.UNKNOWN
+            store.serve("greenhouse", 1, going)
+            with pytest.raises(NoHolder, match="closing"):
+                await store.send("greenhouse", PING)
 
         self.with_store(work)
 
