@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import logging
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -47,6 +47,8 @@ HUNG_S: Final = 10
 """How much longer than a command can take whoever asked waits for a disk that does not answer at all."""
 STOP_S: Final = 1.0
 """For the last writes at a clean stop."""
+
+Work: TypeAlias = Sequence[tuple[Line, CommandState]]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Kept).decode
@@ -223,17 +225,17 @@ class Dispatcher:
             if self._pumps.get(ledger.device) is asyncio.current_task():
                 del self._pumps[ledger.device]
 
-    def _work(self, ledger: Ledger) -> dict[str, tuple[Line, CommandState]]:
-        """What is to be done now: lines, and the state that is to be on disk for each before anything else."""
-        work = {line.record.id: (line, line.record.state) for line in ledger.unsaved()}
+    def _work(self, ledger: Ledger) -> Work:
+        """What is to be done now, in the order asked for: lines, and the state that must be on disk for each first."""
+        work = {line.number: (line, line.record.state) for line in ledger.unsaved()}
         if ledger.device in self._holders:
             for line in ledger.to_deliver(self._now()):
-                work[line.record.id] = line, CommandState.SENT
-        return work
+                work[line.number] = line, CommandState.SENT
+        return [work[number] for number in sorted(work)]
 
-    async def _turn(self, ledger: Ledger, work: Mapping[str, tuple[Line, CommandState]]) -> bool:
+    async def _turn(self, ledger: Ledger, work: Work) -> bool:
         """Write, then act on what was written. False where nothing could be written."""
-        writing = [(line, state) for line, state in work.values() if line.on_disk is not state]
+        writing = [(line, state) for line, state in work if line.on_disk is not state]
         outcomes = await asyncio.gather(
             *(self._write(ledger, line, state) for line, state in writing), return_exceptions=True
         )
@@ -248,7 +250,7 @@ class Dispatcher:
             else:
                 line.on_disk = state
         self._note_trouble(ledger.device, trouble)
-        for line, state in work.values():
+        for line, state in work:
             if line.open and state is CommandState.SENT and line.on_disk is state:
                 await self._deliver(ledger, line)
             elif not line.open and (line.saved or trouble):

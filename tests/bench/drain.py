@@ -22,6 +22,7 @@ import uvloop
 from websockets.asyncio.client import connect
 
 from gateway.clock import Clock
+from gateway.command.dispatch import Dispatcher
 from gateway.config import DevicesConfig, Limits
 from gateway.device.server import DeviceServer
 from gateway.device.wire import SUBPROTOCOL
@@ -145,7 +146,8 @@ async def measure(backlog: int, others: int, seconds: float) -> tuple[dict[str, 
         devices, profile = Devices(store), load_profile(find_node("climate-node"))
         names = ["backlog", *(f"other-{number}" for number in range(others))]
         tokens = {name: await devices.add(name, profile) for name in names}
-        server = DeviceServer(DevicesConfig(port=0), Limits(), store, devices, Presence(), Clock())
+        dispatcher = Dispatcher(store, Clock())
+        server = DeviceServer(DevicesConfig(port=0), Limits(), store, devices, Presence(), dispatcher, Clock())
         await server.start()
         seen: list[tuple[int, int]] = []
 
