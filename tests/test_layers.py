@@ -32,6 +32,8 @@ PURE = [
     "gateway/mqtt/topics.py",
     "gateway/mqtt/states.py",
     "gateway/mqtt/presences.py",
+    "gateway/mqtt/aside.py",
+    "gateway/mqtt/pace.py",
     "gateway/mqtt/outflow.py",
     "gateway/mqtt/strikes.py",
     "gateway/mqtt/v311.py",

@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+import msgspec
+
 from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
 from gateway.config import MqttConfig
@@ -117,6 +119,9 @@ class Bridge:
         """Go on where the cursor stands. Raises StoreError when the store cannot be asked."""
         entry = await self._store.get(f"{self._key}/cursor")
         self._saved_cursor = self._read_cursor = self._outflow.cursor = entry.value.decode() if entry else ""
+        if aside := await self._store.get(f"{self._key}/aside"):
+            with suppress(msgspec.DecodeError):  # of another version of ours
+                self._link.aside.load(aside.value)
         await self._retained.start()
         if not self._link.client_id:
             self._link.client_id = await self._drawn_client_id()
@@ -235,6 +240,13 @@ class Bridge:
 
     async def _save(self) -> None:
         cursor = self._outflow.cursor
+        if not self._link.aside.is_saved:  # before the cursor that passes it
+            self._link.aside.is_saved = True
+            try:
+                await self._store.put(f"{self._key}/aside", self._link.aside.save())
+            except StoreError:
+                self._link.aside.is_saved = False
+                raise
         if cursor != self._saved_cursor:
             await self._store.put(f"{self._key}/cursor", cursor.encode())
             self._saved_cursor = cursor

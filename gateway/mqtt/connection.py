@@ -29,7 +29,8 @@ from gateway.mqtt.topics import Message
 CONNECT_WITHIN_S = 10
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
-_UNSUPPORTED_VERSION, _BAD_CLIENT_ID, _BAD_LOGIN, _NOT_AUTHORIZED, _TAKEN_OVER = 132, 133, 134, 135, 142
+_PROTOCOL_ERROR, _UNSUPPORTED_VERSION, _BAD_CLIENT_ID, _BAD_LOGIN, _NOT_AUTHORIZED = 0x82, 0x84, 0x85, 0x86, 0x87
+_KEEPALIVE_TIMEOUT, _TAKEN_OVER = 0x8D, 0x8E
 _SENTENCES = {
     _BAD_CLIENT_ID: "the broker does not accept the client id {client_id}",
     _BAD_LOGIN: "the broker does not accept the user name or password",
@@ -95,9 +96,11 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Acked:
-    """PUBACK. `refused` is the broker's reason where it does not take the message (MQTT 5 only)."""
+    """PUBACK. `reason` is its code, 0x80 and above where the broker does not take the message (MQTT 5 only), and
+    `refused` its name then."""
 
     mid: int
+    reason: int = 0
     refused: str = ""
 
 
@@ -113,10 +116,12 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The end of this connection; the last event. `why` is one sentence without its end."""
+    """The end of this connection; the last event. `why` is one sentence without its end. `reason` is the code of the
+    broker's DISCONNECT (MQTT 5), 0 where it closed without a word or the line broke."""
 
     trouble: Trouble
     why: str
+    reason: int = 0
 
 
 Occurrence = Opened | Acked | Received | Closed
@@ -245,7 +250,7 @@ class Connection:
         self._post(Opened(maximum, getattr(properties, "MaximumPacketSize", None)))
 
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason: ReasonCode, properties: Properties) -> None:
-        self._post(Acked(mid, reason.getName() if reason.is_failure else ""))
+        self._post(Acked(mid, reason.value, reason.getName()) if reason.is_failure else Acked(mid))
 
     def _on_message(self, client: Any, userdata: Any, message: paho.MQTTMessage) -> None:
         try:
@@ -264,7 +269,11 @@ class Connection:
             self._post(Closed(Trouble.SILENT, "the broker closed the connection without an answer"))
         elif flags.is_disconnect_packet_from_server:
             trouble = Trouble.REFUSED if reason.value == _TAKEN_OVER else Trouble.LOST
-            self._post(Closed(trouble, self._sentence(reason)))
+            self._post(Closed(trouble, self._sentence(reason), reason.value))
+        elif reason.value == _KEEPALIVE_TIMEOUT:
+            self._post(Closed(Trouble.STALLED, "the broker has not answered a ping"))
+        elif reason.value == _PROTOCOL_ERROR:
+            self._post(Closed(Trouble.LOST, "the broker has said something that is not MQTT"))
         else:
             self._post(Closed(Trouble.LOST, "the connection broke"))
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import msgspec
 
 from gateway.clock import Clock
 from gateway.config import MqttConfig
 from gateway.errors import ConfigError
 from gateway.logs import clean
+from gateway.mqtt.aside import Aside
 from gateway.mqtt.connection import (
     Acked,
     Address,
@@ -25,8 +27,9 @@ from gateway.mqtt.connection import (
     Version,
 )
 from gateway.mqtt.outflow import WINDOW, Item, Outflow
-from gateway.mqtt.strikes import Strikes
-from gateway.mqtt.topics import MAX_PAYLOAD_BYTES, OFFLINE, ONLINE, Message, Topics
+from gateway.mqtt.pace import Pace
+from gateway.mqtt.strikes import QUIET_MS, Strikes
+from gateway.mqtt.topics import OFFLINE, ONLINE, Message, Topics
 
 log = logging.getLogger("mqtt")
 
@@ -36,8 +39,23 @@ SETTLED_S = 10
 LONGEST_WAIT_S = 30
 PACKET_HEAD_BYTES = 1_000
 """Room for topic and properties, where a broker limits the packet."""
-LAST_ASIDE = 20
-"""Messages set aside that are named in the status."""
+MOST_REFUSED = 100
+"""Topics of notices that the broker refuses, which are named in the status."""
+
+_UNSPECIFIED, _MALFORMED, _PROTOCOL_ERROR, _IMPLEMENTATION = 0x80, 0x81, 0x82, 0x83
+_NOT_AUTHORIZED, _TOPIC_INVALID, _ID_IN_USE, _TOO_LARGE, _QUOTA, _PAYLOAD_INVALID = 0x87, 0x90, 0x91, 0x95, 0x97, 0x99
+_PASSING = frozenset({_ID_IN_USE, _QUOTA})
+"""Reasons of PUBACK that say nothing about the message: it is sent again until the broker takes it."""
+_MAY_PASS = frozenset({_UNSPECIFIED, _IMPLEMENTATION})
+"""Reasons that may mean either."""
+MAY_PASS_TRIES = 5
+"""Such refusals, the broker taking others in between, after which the message is set aside ..."""
+MAY_PASS_AT_MOST = 20
+"""... or so many, whatever it takes."""
+LONGEST_HOLD_S = 60
+_BLAMING = frozenset({0, _UNSPECIFIED, _MALFORMED, _PROTOCOL_ERROR, _IMPLEMENTATION, _NOT_AUTHORIZED, _TOPIC_INVALID})
+_BLAMING |= {_TOO_LARGE, _PAYLOAD_INVALID}
+"""Ends of a session for which a message may be to blame. Not so: another client with our id, a broker that stops."""
 
 
 class Link:
@@ -66,7 +84,7 @@ class Link:
         self.name = name
         self.client_id = client_id
         self.is_open = False
-        self.max_payload = MAX_PAYLOAD_BYTES
+        self.aside = Aside()
         self._config = config
         self._topics = topics
         self._outflow = outflow
@@ -82,18 +100,31 @@ class Link:
         self._version = Version.V5
         self._known_version: Version | None = None
         self._strikes = Strikes()
+        self._pace = Pace()
+        outflow.must_go_alone = self._strikes.must_go_alone
         self._window = WINDOW
-        self._mids: dict[int, Item] = {}
-        self._progress_ms = 0
+        self._max_packet_bytes = 1 << 30
+        self.max_payload = self._pace.payload_bytes
+        self._mids: dict[int, tuple[Item, int]] = {}
+        """What is under way, oldest first, with the time at which it was sent."""
+        self._opened_ms = 0
+        self._held_until_ms = 0
+        self._holds = 0
+        """Refusals in a row for reasons that may pass."""
+        self._renew = False
+        self._taken = 0
+        """Messages that the broker has taken."""
 
         self._state, self._why = "starting", ""
         self._since_ms = clock.wall_ms()
         self._told: set[str] = set()
-        self._published = self._connections = self._aside_count = 0
-        self._aside: deque[dict[str, str]] = deque(maxlen=LAST_ASIDE)
+        self._told_aside: set[tuple[str, str]] = set()
+        self._refused: dict[str, str] = {}
+        self._published = self._connections = 0
 
     def stats(self) -> dict[str, Any]:
-        """Figures for the status page."""
+        """Figures for the status page. `held_up` says why the broker takes nothing just now; `refused` which retained
+        topics it refuses, and why."""
         return {
             "state": self._state,
             "why": self._why,
@@ -103,8 +134,11 @@ class Link:
             "published": self._published,
             "under_way": self._outflow.under_way,
             "waiting": self._outflow.waiting,
-            "aside": self._aside_count,
-            "last_aside": list(self._aside),
+            "waiting_bytes": self._outflow.waiting_bytes,
+            "held_up": self._holds > 0,
+            "refused": dict(self._refused),
+            "aside": self.aside.count,
+            "last_aside": [msgspec.structs.asdict(entry) for entry in self.aside.newest],
         }
 
     async def run(self) -> None:
@@ -125,18 +159,21 @@ class Link:
 
     def pump(self, *, log_too: bool = True) -> None:
         """Send what may be sent now. `log_too` False: notices only."""
-        connection = self._connection
-        if connection is None or not self.is_open:
+        connection, now_ms = self._connection, self._clock.monotonic_ms()
+        if connection is None or not self.is_open or (log_too and now_ms < self._held_until_ms):
             return
-        if not self._mids:
-            self._progress_ms = self._clock.monotonic_ms()
-        self._outflow.window = 1 if self._strikes.one_by_one else self._window
+        outflow = self._outflow
+        outflow.window = 1 if self._holds else self._window
+        outflow.log_window, outflow.log_bytes = self._pace.messages, self._pace.window_bytes
+        quiet = now_ms - self._opened_ms >= QUIET_MS
         # the log waits until the session has proven itself: only then is a message to blame for the session's end
-        for item in self._outflow.take(log=log_too and self._strikes.proven):
+        for item in outflow.take(log=log_too and self._strikes.proven, alone=quiet):
+            if self._is_hopeless(item, now_ms):
+                continue
             mid = connection.publish(item.message)
             if mid is None:
                 break  # the connection is gone: `Closed` comes, and the item is sent again
-            self._mids[mid] = item
+            self._mids[mid] = item, now_ms
 
     def disconnect(self) -> None:
         """Say goodbye to the broker. `is_closed` follows."""
@@ -172,13 +209,17 @@ class Link:
         while not ended.done():
             await asyncio.wait((ended,), timeout=1)
             self._check_progress(connection)
+            self._end_hold()
+            self.pump()
         return ended.result()
 
     def _check_progress(self, connection: Connection) -> None:
-        """paho notices a broker that has stopped only after two keepalives."""
-        silent_ms = self._clock.monotonic_ms() - self._progress_ms
-        if self._mids and silent_ms > self._keepalive_s * 1_000:
-            connection.abort(f"the broker has acknowledged nothing for {self._keepalive_s} s")
+        """paho notices a broker that has stopped only after two keepalives, and one that keeps silent about a single
+        message never."""
+        if self._mids:
+            _, sent_ms = next(iter(self._mids.values()))
+            if self._clock.monotonic_ms() - sent_ms > self._keepalive_s * 1_000:
+                connection.abort(f"the broker has acknowledged nothing for {self._keepalive_s} s")
 
     def _on_event(self, event: Occurrence) -> None:
         match event:
@@ -197,44 +238,131 @@ class Link:
         self.is_open = True
         self._connections += 1
         self._known_version = self._version
+        self._opened_ms = self._clock.monotonic_ms()
         self._tell("connected", f"MQTT {self._version.value}")
         self._strikes.opened()
+        self._pace.opened()
         self._window = min(WINDOW, event.receive_maximum)
-        self._limit_payload(event.max_packet_bytes)
+        self._max_packet_bytes = event.max_packet_bytes or 1 << 30
+        self._limit_payload(between_connections=True)
         self._connection.subscribe(self._topics.commands)
-        self._outflow.notice(self._topics.bridge(ONLINE))
-        self._tell_opened()
+        self._renew_notices()
         self.pump()
 
-    def _limit_payload(self, max_packet_bytes: int | None) -> None:
+    def _limit_payload(self, *, between_connections: bool = False) -> None:
         """A broker may take less than usual. What is made already is then made again, smaller."""
-        most = min(MAX_PAYLOAD_BYTES, (max_packet_bytes or 1 << 30) - PACKET_HEAD_BYTES)
-        if most < self.max_payload:
+        most = min(self._pace.payload_bytes, self._max_packet_bytes - PACKET_HEAD_BYTES)
+        if most < self.max_payload and between_connections:
             self._outflow.start_over()
         self.max_payload = most
 
+    def _renew_notices(self) -> None:
+        self._renew = False
+        self._outflow.notice(self._topics.bridge(ONLINE))
+        self._tell_opened()
+
     def _on_acked(self, event: Acked) -> None:
-        item = self._mids.pop(event.mid, None)
-        if item is None:
+        if event.mid not in self._mids:
             return
-        self._progress_ms = self._clock.monotonic_ms()
-        if item.page:
-            self._strikes.log_acked()
-            self._published += not event.refused
+        item, sent_ms = self._mids.pop(event.mid)
+        self._strikes.acked(item)
+        if event.reason:
+            self._on_refused(item, event)
         else:
-            self._strikes.notice_acked()
-            self._tell_acked(item.message)
-        if event.refused:
-            self._set_aside(item, f"the broker refuses it: {event.refused}")
-        self._outflow.done(item)
+            self._holds = 0
+            self._taken += 1
+            if self._told_aside:
+                self._told_aside = {told for told in self._told_aside if told[0] != item.message.topic}
+            self._pace.acked(item.size_bytes, sent_ms, self._clock.monotonic_ms())
+            self._limit_payload()
+            if item.page:
+                self._published += 1
+            else:
+                self._refused.pop(item.message.topic, None)
+                self._tell_acked(item.message)
+            self._outflow.done(item)
         self.pump()
         self._tell_moved()
 
+    # what the broker does not take
+    def _on_refused(self, item: Item, event: Acked) -> None:
+        why = f"the broker refuses it: {event.refused}"
+        if event.reason in _PASSING or (event.reason in _MAY_PASS and self._may_pass(item, why)):
+            self._hold(item, event.refused)
+        elif not self._split(item, event.reason):
+            self._set_aside(item, why)
+
+    def _may_pass(self, item: Item, why: str) -> bool:
+        """Whether `item` was not refused so often that it must be for itself."""
+        if (item.message.topic, why) in self._told_aside:
+            return False  # as the one before it
+        item.refusals += 1
+        item.blamed += self._taken > item.others_taken
+        item.others_taken = self._taken
+        return item.blamed < MAY_PASS_TRIES and item.refusals < MAY_PASS_AT_MOST
+
+    def _hold(self, item: Item, refused: str) -> None:
+        """It may be taken later, and so may the rest."""
+        if item.page or not item.message.retain:
+            self._outflow.retry(item)
+        else:
+            self._outflow.done(item)
+            self._renew = True  # what is retained may be another by then
+        now_ms = self._clock.monotonic_ms()
+        if now_ms >= self._held_until_ms:  # once for all that was under way
+            if not self._holds:
+                log.warning("%s: the broker takes nothing for now: %s; samples wait in the store", self.name, refused)
+            self._held_until_ms = now_ms + int(
+                1_000 * self._random.uniform(0.5, 1) * min(LONGEST_HOLD_S, 2**self._holds)
+            )
+            self._holds += 1
+
+    def _end_hold(self) -> None:
+        if self.is_open and self._renew and self._clock.monotonic_ms() >= self._held_until_ms:
+            self._renew_notices()
+
+    def _split(self, item: Item, reason: int) -> Sequence[Item]:
+        """What is too large as one may pass in parts. Empty where that cannot help."""
+        if not item.page or reason not in (0, _TOO_LARGE, _PROTOCOL_ERROR, _UNSPECIFIED):
+            return ()
+        if reason == _TOO_LARGE:
+            self._pace.too_large(item.size_bytes)
+            self._limit_payload()
+        halves = self._topics.halves(item.message)
+        return self._outflow.replace(item, halves)
+
+    def _is_hopeless(self, item: Item, now_ms: int) -> bool:
+        """Whether `item` need not be sent at all. It is set aside then, or split."""
+        if item.size_bytes + PACKET_HEAD_BYTES > self._max_packet_bytes:
+            if not self._outflow.replace(item, self._topics.halves(item.message)):
+                packet = f"packets of {self._max_packet_bytes:,}"
+                self._set_aside(item, f"it has {item.size_bytes:,} bytes, and the broker takes {packet}")
+        elif self._strikes.is_shut(item, now_ms):
+            self._set_aside(item, "the broker closes the connection whenever something is sent on this topic")
+        else:
+            return False
+        return True
+
+    def _set_aside(self, item: Item, why: str) -> None:
+        topic = item.message.topic
+        self._outflow.done(item)
+        if not item.page:  # it is not lost: it is made anew, and sent again, with every change
+            if topic not in self._refused and len(self._refused) < MOST_REFUSED:
+                log.error("%s: nothing is retained on %s: %s", self.name, topic, why)
+                self._refused[topic] = why
+            return
+        entry = self.aside.add(item.message, why, self._clock.wall_ms())
+        if (topic, why) not in self._told_aside:  # a topic that is forbidden is said once, and counted
+            self._told_aside.add((topic, why))  # one or two for each topic of ours
+            place = f"boot {entry.boot_id} seq {entry.seq} to {entry.through}"
+            log.error("%s: set aside and not published: %s, %s: %s", self.name, topic, place, why)
+
     def _on_closed(self, event: Closed) -> None:
-        by_broker = self.is_open and event.trouble in (Trouble.LOST, Trouble.REFUSED)
-        if by_broker and (culprit := self._strikes.lost(self._outflow.log_under_way())):
-            self._set_aside(culprit, "the broker closes the connection whenever it is sent")
-            self._outflow.done(culprit)
+        under_way = self._outflow.all_under_way()
+        if self.is_open and event.trouble is Trouble.LOST and event.reason in _BLAMING:
+            self._find_culprit(under_way, event.reason)
+        if self.is_open and event.trouble is Trouble.STALLED and any(item.page for item in under_way):
+            self._pace.stalled()
         self._connection = None
         self.is_open = False
         self._mids.clear()
@@ -245,11 +373,15 @@ class Link:
         states = {Trouble.STOPPED: "stopped", Trouble.REFUSED: "refused", Trouble.VERSION: "refused"}
         self._tell(states.get(event.trouble, "away"), event.why)
 
-    def _set_aside(self, item: Item, why: str) -> None:
-        place = {key: value for key, value in item.message.properties if key in ("boot_id", "seq", "through")}
-        self._aside_count += 1
-        self._aside.append({"topic": item.message.topic, "why": why, **place})
-        log.error("%s: a message is set aside and not published: %s %s: %s", self.name, item.message.topic, place, why)
+    def _find_culprit(self, under_way: list[Item], reason: int) -> None:
+        if reason == _TOO_LARGE and (largest := max((item.size_bytes for item in under_way if item.page), default=0)):
+            self._pace.too_large(largest)
+        if culprit := self._strikes.lost(under_way):
+            if parts := self._split(culprit, reason):
+                self._strikes.split(parts)
+            else:
+                self._strikes.blame(culprit, self._clock.monotonic_ms())
+                self._set_aside(culprit, "the broker closes the connection whenever it is sent")
 
     def _tell(self, state: str, why: str) -> None:
         """One sentence in the log per change, not one per try."""
@@ -268,6 +400,8 @@ class Link:
         """Random over the whole span: every client of a broker loses it at the same moment."""
         if trouble is Trouble.REFUSED:  # only a person can help, and brokers lock out who knocks too often
             return LONGEST_WAIT_S * self._random.uniform(0.1, 1)
+        if self._strikes.has_suspects:  # it may be a message of ours, and soon we know
+            tries = min(tries, 3)
         return self._random.uniform(0, min(LONGEST_WAIT_S, 0.5 * 2**tries))
 
     def _other_version(self, trouble: Trouble) -> bool:

@@ -35,9 +35,9 @@ DecimalsOf = Callable[[str], Awaitable[Decimals]]
 
 
 class Kept(msgspec.Struct):
-    """States over a restart. Everything up to `cursor` is in them, but for what `wants_log` leaves to the log."""
+    """States over a restart. Everything up to the cursor kept beside them is in them, but for what `wants_log` leaves
+    to the log."""
 
-    cursor: str
     wants_log: bool
     devices: dict[str, Saved]
 
@@ -71,7 +71,7 @@ class Retained:
         self._awake = asyncio.Event()
         self._cursor = ""
         self._complete = False
-        self._kept = b""
+        self._kept, self._kept_cursor = b"", ""
         self._kept_devices: list[str] = []
         self.wants_log = True
         """Whether what is read of the log must be shown to `take` as well, until its end: an outlet that is new knows
@@ -88,8 +88,9 @@ class Retained:
         if kept := await self._store.get(f"{self._key}/states"):
             with suppress(msgspec.DecodeError):  # of another version of ours: the states will come again
                 found = msgspec.json.decode(kept.value, type=Kept)
+                cursor = await self._store.get(f"{self._key}/states/cursor")
                 self._states.load(found.devices, known)
-                self._cursor, self.wants_log = found.cursor, found.wants_log
+                self._cursor, self.wants_log = cursor.value.decode() if cursor else "", found.wants_log
         for device in known:
             self._presences.set(device, self._presence.get(device) is not None)
         if kept := await self._store.get(f"{self._key}/retained"):
@@ -124,10 +125,13 @@ class Retained:
     async def keep(self) -> None:
         """Write what a restart needs. Raises StoreError."""
         await self.keep_devices()
-        kept = msgspec.json.encode(Kept(self._cursor, self.wants_log, self._states.save()))
+        cursor, kept = self._cursor, msgspec.json.encode(Kept(self.wants_log, self._states.save()))
         if kept != self._kept:
             await self._store.put(f"{self._key}/states", kept)
             self._kept = kept
+        if cursor != self._kept_cursor:  # a key of its own, named like all cursors: a restore of a backup moves it
+            await self._store.put(f"{self._key}/states/cursor", cursor.encode())
+            self._kept_cursor = cursor
 
     async def keep_devices(self) -> None:
         """Whose topics are to be cleared if they are removed while we are away. Written when it changes."""

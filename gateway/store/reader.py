@@ -17,6 +17,8 @@ from gateway.store.port import Committed
 LATEST_ROWS, LATEST_RECORDS = 50, 1_000
 """How far back the start looks for a device's newest values. A rarer quantity shows when it comes again."""
 SCAN_RECORDS = 5_000
+READ_RECORDS = 10_000
+"""An outlet that is far behind has so many in memory at a time, whatever the rows hold."""
 
 decode_records = msgspec.msgpack.Decoder(tuple[Record, ...]).decode
 
@@ -43,7 +45,7 @@ def _batch(log_id: str, row: Sequence[Any]) -> Batch:
 
 
 def read(connection: sqlite3.Connection, log_id: str, after: int, device: str | None, limit: int) -> list[Batch]:
-    """Up to `limit` batches behind id `after`, in commit order."""
+    """Up to `limit` batches behind id `after`, in commit order; of large ones fewer, but one at least."""
     if device is None:
         rows = connection.execute(
             f"SELECT {_COLUMNS} WHERE batches.id > ? ORDER BY batches.id LIMIT ?",
@@ -54,7 +56,14 @@ def read(connection: sqlite3.Connection, log_id: str, after: int, device: str | 
             f"SELECT {_COLUMNS} WHERE batches.id > ? AND devices.name = ? ORDER BY batches.id LIMIT ?",
             (after, device, limit),
         )
-    return [_batch(log_id, row) for row in rows]
+    batches: list[Batch] = []
+    records = 0
+    for row in rows:
+        batches.append(_batch(log_id, row))
+        records += len(batches[-1].records)
+        if records >= READ_RECORDS:
+            break
+    return batches
 
 
 def committed(connection: sqlite3.Connection, device: str, boot_ids: Sequence[str]) -> list[Committed]:

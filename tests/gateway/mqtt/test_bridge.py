@@ -318,9 +318,9 @@ def test_no_more_than_the_window_waits_for_acknowledgement(tmp_path: Path) -> No
                 await world.samples(device, 1)
             broker.ack = lambda topic: None if log_only(topic) else True
             await world.bridge(broker.url)
-            await until(lambda: len(broker.samples()) >= 80)
+            await until(lambda: len(broker.pending) >= 4)
             await asyncio.sleep(0.1)
-            assert len(broker.pending) <= 90
+            assert len(broker.pending) <= 60
             broker.ack = lambda topic: True
             broker.release()
             await until(lambda: len(set(broker.published_devices())) == 150)
@@ -677,7 +677,7 @@ def test_a_message_the_broker_answers_by_closing_is_set_aside_and_the_rest_goes_
             bridge = await world.bridge(broker.url)
             await until(lambda: cursor_at_end(world, bridge), timeout_s=20)
             (aside,) = bridge.stats()["last_aside"]
-            assert (aside["topic"], aside["seq"]) == ("mpy-gateway/poison/samples", "0")
+            assert (aside["topic"], aside["seq"]) == ("mpy-gateway/poison/samples", 0)
             assert {"greenhouse", "cellar"} <= set(broker.published_devices())
 
     run(scenario())

@@ -1,11 +1,10 @@
-"""The window, the cursor that moves in order, and what is sent again. And the message that kills its session."""
+"""The windows, the cursor that moves in order, and what is sent again."""
 
 from __future__ import annotations
 
 import random
 
-from gateway.mqtt.outflow import MAX_NOTICES, Item, Outflow
-from gateway.mqtt.strikes import ASIDE_AFTER, Strikes
+from gateway.mqtt.outflow import MAX_NOTICES, MAX_PAGES, WAITING_BYTES, WINDOW, WINDOW_BYTES, Item, Outflow
 from gateway.mqtt.topics import Message
 
 
@@ -44,17 +43,17 @@ def test_a_page_without_messages_moves_the_cursor_in_its_turn() -> None:
 
 
 def test_no_more_than_the_window_is_under_way() -> None:
-    outflow = Outflow("0", window=3)
+    outflow = Outflow("0", window=4)
     page(outflow, "1", 10)
     first = list(outflow.take())
-    assert len(first) == 3
+    assert len(first) == 3  # one place is kept free for a notice
     assert list(outflow.take()) == []
     outflow.done(first[1])
     assert names(list(outflow.take())) == ["1.3"]
 
 
 def test_what_was_not_acknowledged_goes_again_first_and_in_order() -> None:
-    outflow = Outflow("0", window=4)
+    outflow = Outflow("0", window=6)
     page(outflow, "1", 6)
     sent = list(outflow.take())
     outflow.done(sent[1])
@@ -72,13 +71,13 @@ def test_acknowledged_twice_counts_once() -> None:
 
 
 def test_notices_go_first_and_retained_ones_are_not_repeated() -> None:
-    outflow = Outflow("0", window=2)
+    outflow = Outflow("0", window=6)
     page(outflow, "1", 2)
     outflow.notice(message("state", retain=True))
     outflow.notice(message("result"))
-    assert names(list(outflow.take())) == ["state", "result"]
+    assert names(list(outflow.take())) == ["state", "result", "1.0", "1.1"]
     outflow.again()
-    assert names(list(outflow.take())) == ["result", "1.0"]
+    assert names(list(outflow.take())) == ["result", "1.0", "1.1"]
 
 
 def test_without_the_log_only_notices_go() -> None:
@@ -89,7 +88,7 @@ def test_without_the_log_only_notices_go() -> None:
 
 
 def test_of_too_many_notices_the_oldest_are_dropped_and_counted() -> None:
-    outflow = Outflow("0", window=1_000)
+    outflow = Outflow("0", window=3_000)
     for number in range(MAX_NOTICES + 5):
         outflow.notice(message(str(number)))
     assert outflow.dropped == 5
@@ -122,6 +121,9 @@ def test_nothing_is_lost_whatever_happens_in_between() -> None:
             dice.shuffle(under_way)
             for _ in range(dice.randint(0, len(under_way))):
                 item = under_way.pop()
+                if dice.random() < 0.1:
+                    outflow.retry(item)
+                    continue
                 arrived.add(item.message.topic)
                 outflow.done(item)
             through = int(outflow.cursor)
@@ -140,30 +142,112 @@ def test_nothing_is_lost_whatever_happens_in_between() -> None:
         assert outflow.cursor == "29"
 
 
-def lost(strikes: Strikes, under_way: list[Item]) -> Item | None:
-    strikes.opened()
-    strikes.notice_acked()
-    return strikes.lost(under_way)
+def test_neither_the_log_nor_notices_hold_up_the_other() -> None:
+    outflow = Outflow("0", window=9)
+    page(outflow, "1", 100)
+    for number in range(100):
+        outflow.notice(message(f"n{number}"))
+    under_way = list(outflow.take())
+    assert sum(item.page is None for item in under_way) == 3
+    assert sum(item.page is not None for item in under_way) == 6
+    for item in under_way:
+        outflow.done(item)
+    assert {item.page is None for item in outflow.take()} == {True, False}
 
 
-def test_a_message_that_ends_its_session_again_and_again_is_named() -> None:
-    strikes, culprit, other = Strikes(), Item(message("culprit")), Item(message("other"))
-    assert lost(strikes, [other, culprit]) is None
-    assert lost(strikes, [other, culprit]) is None
-    assert strikes.one_by_one
-    for _ in range(ASIDE_AFTER - 3):
-        assert lost(strikes, [culprit]) is None
-    assert lost(strikes, [culprit]) is culprit
-    assert not strikes.one_by_one
+def test_one_by_one_they_take_turns() -> None:
+    outflow = Outflow("0", window=1)
+    page(outflow, "1", 3)
+    outflow.notice(message("a"))
+    outflow.notice(message("b"))
+    sent = []
+    while not outflow.idle:
+        (item,) = outflow.take()
+        sent.append(item)
+        outflow.done(item)
+    assert names(sent) == ["a", "1.0", "b", "1.1", "1.2"]
 
 
-def test_a_broker_that_is_merely_ill_is_not_blamed_on_a_message() -> None:
-    strikes, item = Strikes(), Item(message("a"))
-    for _ in range(20):
-        strikes.opened()
-        assert strikes.lost([item]) is None  # nothing at all was acknowledged in that session
-    for _ in range(20):
-        assert lost(strikes, []) is None  # nothing of the log was under way
-    for _ in range(20):
-        assert lost(strikes, [item]) is None
-        strikes.log_acked()  # progress
+def test_no_more_bytes_of_the_log_than_allowed_are_under_way_but_one_message() -> None:
+    outflow = Outflow("0")
+    outflow.log_bytes = 1_000
+    outflow.add([Message("large", b"x" * 5_000), *(Message("small", b"x" * 400) for _ in range(4))], "1")
+    (large,) = outflow.take()
+    assert large.size_bytes == 5_000
+    outflow.done(large)
+    assert len(list(outflow.take())) == 2
+    outflow.notice(Message("state", b"x" * 5_000))
+    assert names(list(outflow.take())) == ["state"]  # notices are not of the log
+
+
+def test_what_is_held_is_bounded_however_slow_the_broker_is() -> None:
+    """The reader asks `hungry` before every page, whose messages have at most 100,000 bytes each."""
+    outflow = Outflow("0")
+    pages = 0
+    while outflow.hungry:
+        outflow.add([Message("t", b"x" * 100_000)] * 10, str(pages))
+        pages += 1
+        list(outflow.take())
+    assert outflow.waiting_bytes <= WAITING_BYTES + 1_000_000 + WINDOW_BYTES
+    small = Outflow("0")
+    while small.hungry:
+        small.add([Message("t", b"x")] * 100, "1")
+        list(small.take())
+    assert small.waiting + small.under_way <= WINDOW + 100 + WINDOW
+    silent_about_one = Outflow("0")
+    page(silent_about_one, "1", 1)
+    (kept, *_) = silent_about_one.take()
+    taken = 1
+    while silent_about_one.hungry:
+        page(silent_about_one, "2", 1)
+        for item in list(silent_about_one.take()):
+            silent_about_one.done(item)
+        taken += 1
+    assert taken == MAX_PAGES
+    assert silent_about_one.cursor == "0"
+    silent_about_one.done(kept)
+    assert silent_about_one.cursor == "2"
+
+
+def test_what_the_broker_does_not_take_now_waits_in_its_old_place() -> None:
+    outflow = Outflow("0", window=6)
+    page(outflow, "1", 6)
+    a, b, c, d = outflow.take()
+    outflow.done(a)
+    for item in (d, b, c):
+        outflow.retry(item)
+    assert names(list(outflow.take())) == ["1.1", "1.2", "1.3", "1.4"]
+    assert outflow.cursor == "0"
+
+
+def test_parts_of_a_message_take_its_place_and_the_cursor_waits_for_all_of_them() -> None:
+    outflow = Outflow("0", window=1)
+    page(outflow, "1", 2)
+    (whole,) = outflow.take()
+    first, second = outflow.replace(whole, [message("a"), message("b")])
+    assert outflow.replace(whole, [message("c")]) == []
+    (taken,) = outflow.take()
+    assert taken is first
+    outflow.replace(first, [message("a1"), message("a2")])
+    sent = []
+    while not outflow.idle:
+        assert outflow.cursor == "0"
+        (item,) = outflow.take()
+        sent.append(item)
+        outflow.done(item)
+    assert names(sent) == ["a1", "a2", "b", "1.1"]
+    assert sent[2] is second
+    assert outflow.cursor == "1"
+
+
+def test_what_must_go_alone_waits_for_the_others_and_they_for_it() -> None:
+    outflow = Outflow("0", must_go_alone=lambda item: item.message.topic == "1.1")
+    page(outflow, "1", 3)
+    (first,) = outflow.take()
+    assert names([first]) == ["1.0"]
+    outflow.done(first)
+    assert list(outflow.take(alone=False)) == []
+    (suspect,) = outflow.take()
+    assert list(outflow.take()) == []
+    outflow.done(suspect)
+    assert names(list(outflow.take())) == ["1.2"]

@@ -112,6 +112,15 @@ def test_one_sample_that_is_larger_than_allowed_still_goes_out() -> None:
     assert len(messages(batch(sample(0, temperature=1)), max_bytes=10)) == 1
 
 
+def test_halves_of_a_message_are_what_would_have_been_made_of_half_the_samples() -> None:
+    refused = Refusal("humidity", "300", "value.range", "humidity 300 is outside 0..100 %")
+    rows = [sample(0, temperature=1.5), sample(1, temperature=2, rssi=-60), Sample(2, 0, {"rssi": -61.0}, (refused,))]
+    (whole,) = messages(batch(*rows))
+    assert TOPICS.halves(whole) == [*messages(batch(rows[0])), *messages(batch(*rows[1:]))]
+    assert TOPICS.halves(messages(batch(rows[0]))[0]) == []
+    assert TOPICS.halves(messages(batch(Event(0, 0, "x")))[0]) == []
+
+
 @given(
     st.lists(
         st.dictionaries(st.sampled_from(["temperature", "humidity", "rssi"]), st.floats(-1e6, 1e6), max_size=3),
