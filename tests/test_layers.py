@@ -25,6 +25,8 @@ PURE = [
     "gateway/device/bucket.py",
     "gateway/device/window.py",
     "gateway/device/timesync.py",
+    "gateway/device/stamps.py",
+    "gateway/intake/unknown.py",
     "gateway/intake/check.py",
     "gateway/command/ledger.py",
     "gateway/store/commit.py",

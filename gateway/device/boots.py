@@ -3,59 +3,84 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from gateway.device import wire
-from gateway.device.timesync import BootClock
+from gateway.device.stamps import BootTime, Mark, Now
 from gateway.intake.check import Checked, CheckedLatest, Checker, Trend
-from gateway.model import Batch, Event, Gap, Quality, Record, Refused, Sample
+from gateway.intake.unknown import UnknownProfile
+from gateway.model import Batch, Event, Gap, Record, Refused, Sample
+from gateway.store.port import Committed
 
-
-class Now(NamedTuple):
-    """The time at which something happened to a connection."""
-
-    monotonic_ms: int
-    wall_ms: int
-    trusted: bool = True
-    """Whether the wall clock is known to be right."""
+MORE_EVENTS: Final = 4
+"""Events counted into the bound of what a power cut may have cost."""
+MORE_BOOTS: Final = 64
+"""Boots remembered for a correction beside those that the last hello listed; of more, the oldest are forgotten."""
 
 
 @dataclass(slots=True)
 class Remembered:
     """What the gateway process remembers of one device from connection to connection, by boot_id."""
 
-    clocks: dict[str, BootClock] = field(default_factory=dict)
+    times: dict[str, BootTime] = field(default_factory=dict)
+    """In the order in which they were first listed."""
     trends: dict[str, Trend] = field(default_factory=dict)
     """As of the last commit: what was not committed is sent again, and judged again."""
 
-    def keep_only(self, boot_ids: set[str]) -> None:
-        """Forget all other boots: those that `hello` does not list hold nothing any more."""
-        self.clocks = {boot_id: clock for boot_id, clock in self.clocks.items() if boot_id in boot_ids}
+    def keep_only(self, boot_ids: Sequence[str]) -> None:
+        """Forget all other boots: those that `hello` does not list hold nothing any more. But times that may still be
+        corrected are kept, a bounded number of them."""
+        others = [boot_id for boot_id, time in self.times.items() if time.awaits and boot_id not in boot_ids]
+        kept = {*boot_ids, *others[-MORE_BOOTS:]}
+        self.times = {boot_id: time for boot_id, time in self.times.items() if boot_id in kept}
         self.trends = {boot_id: trend for boot_id, trend in self.trends.items() if boot_id in boot_ids}
+
+    def settle(self, now: Now) -> list[tuple[str, int]]:
+        """Boots whose estimated times are to be corrected now, each once, and their offsets."""
+        found = []
+        for boot_id, time in reversed(self.times.items()):  # the newest first: older ones are placed by it
+            offset_ms = time.settle(now)
+            if offset_ms is not None:
+                found.append((boot_id, offset_ms))
+        return found
+
+
+class _Shown(NamedTuple):
+    """The newest provisional value that was shown, and how its clock was known."""
+
+    t_ms: int
+    at_ms: int
+    kind: tuple[bool, bool]
 
 
 class Boot:
     """A boot that one connection may speak of."""
 
-    def __init__(self, said: wire.HelloBoot, committed: int, checker: Checker, memory: Remembered) -> None:
+    def __init__(
+        self, said: wire.HelloBoot, known: Committed, checker: Checker | UnknownProfile, memory: Remembered
+    ) -> None:
         self.number = said.boot
         self.id = said.id
         self.checker = checker
-        self.clock = memory.clocks.setdefault(said.id, BootClock())
-        self.committed = committed
+        self.time = memory.times.setdefault(said.id, BootTime())
+        self.time.stored(known.zero_ms, known.last_at_ms, estimated=known.estimated)
+        self.time.holds(said.t or 0)
+        self.committed = known.through
         """Highest seq on disk, -1 for none."""
-        self.taken = committed
+        self.taken = known.through
         """Highest seq handed on to be committed."""
         self._ends = False
         """An open gap was taken: from then on a commit is acknowledged even where it adds nothing."""
         self._memory = memory
         self._trend = memory.trends.get(said.id, {})
-        self._trends: deque[tuple[int, Trend]] = deque()
-        """`_trend` as it was after each seq under way."""
+        self._mark = self.time.mark or self.time.stored_mark
+        self._under_way: deque[tuple[int, Trend, Mark | None]] = deque()
+        """`_trend` and `_mark` as they were after each seq under way."""
+        self._shown: _Shown | None = None
 
     def check(self, message: wire.Samples[Any] | wire.Rough, text: str) -> Checked:
         """A frame of samples against the profile of this boot. `take` makes its outcome count."""
@@ -65,14 +90,13 @@ class Boot:
         return self.checker.latest(message)
 
     def take(self, records: Sequence[Record], trend: Trend | None = None) -> tuple[Record, ...]:
-        """What is new of `records`: it is under way from now on. What was taken already is cut off, but an open gap
-        never: that the boot has ended is news, wherever it is said to have ended."""
+        """What is new of `records`: it is under way from now on, call `batch` next. What was taken already is cut off,
+        but an open gap never: that the boot has ended is news, wherever it is said to have ended."""
         new = tuple(_cut(record, self.taken) for record in records if record.last > self.taken or _is_open(record))
         if new:
             self._ends = self._ends or _is_open(new[-1])
             self.taken = max(self.taken, new[-1].last)
             self._trend = self._trend if trend is None else trend
-            self._trends.append((self.taken, self._trend))
         return new
 
     def commit(self, through: int) -> bool:
@@ -80,27 +104,19 @@ class Boot:
         if through <= self.committed and not self._ends:
             return False
         self.committed = max(self.committed, through)
-        while self._trends and self._trends[0][0] <= through:
-            self._memory.trends[self.id] = self._trends.popleft()[1]
+        while self._under_way and self._under_way[0][0] <= through:
+            _, self._memory.trends[self.id], self.time.mark = self._under_way.popleft()
         return True
 
-    def arrived(self, records: Sequence[Record], latest_ms: int) -> None:
-        """`records` were measured by monotonic `latest_ms`: a bound for the clock until there was an exchange."""
-        newest = next((record for record in reversed(records) if isinstance(record, Sample | Event)), None)
-        if newest is not None:
-            self.clock.arrived(newest.t_ms, latest_ms)
-
-    def stamp(self, now: Now, wall_offset_ms: int) -> tuple[int, Quality]:
-        """Unix milliseconds at this boot's zero, and how good they are."""
-        offset_ms = self.clock.offset_ms()
-        if offset_ms is None:  # nothing with a time has come yet: a gap, say
-            return now.wall_ms, Quality.ESTIMATED
-        quality = Quality.SYNCED if self.clock.synced and now.trusted else Quality.ESTIMATED
-        return offset_ms + wall_offset_ms, quality
-
-    def batch(self, device: str, records: tuple[Record, ...], now: Now, wall_offset_ms: int) -> Batch:
-        """`records`, as the store wants them."""
-        offset_ms, quality = self.stamp(now, wall_offset_ms)
+    def batch(self, device: str, records: tuple[Record, ...], now: Now) -> Batch:
+        """`records`, which `take` gave, as the store wants them."""
+        times = [record.t_ms for record in records if isinstance(record, Sample | Event)]
+        if times:
+            self.time.arrived(max(times), now)
+        offset_ms, quality = self.time.stamp(times[0] if times else None, self._mark, now)
+        if times and (self._mark is None or max(times) >= self._mark.t_ms):
+            self._mark = self.time.mark_of(max(times), offset_ms, quality)
+        self._under_way.append((self.taken, self._trend, self._mark))
         return Batch(
             device=device,
             boot=self.number,
@@ -111,6 +127,38 @@ class Boot:
             received_ms=now.wall_ms,
             profile=self.checker.profile,
         )
+
+    def latest_ms(self, t_ms: int, now: Now) -> int | None:
+        """Unix milliseconds of a provisional value, by the clock that stamps samples. None for one that is older than
+        what was shown; a better exchange in between takes nothing back."""
+        self.time.arrived(t_ms, now)
+        at_ms = self.time.zero_ms(now) + t_ms
+        kind = self.time.synced, self.time.doubtful
+        if self._shown is not None and self._shown.t_ms > t_ms:
+            return None
+        if self._shown is not None and self._shown.kind == kind:  # else the clock itself has become known
+            at_ms = max(at_ms, self._shown.at_ms)
+        self._shown = _Shown(t_ms, at_ms, kind)
+        return at_ms
+
+    def bounded(self, gap: Gap) -> Gap:
+        """`gap` as it is to be kept. Where it says how much a power cut may have cost at most, it says no more than can
+        have been: what is missing was taken between the newest record that came and the next boot. The device's own
+        bound is what it had reserved on its flash, and so a round number."""
+        mark = None if self._mark is self.time.stored_mark else self._mark
+        if gap.to is not None or gap.at_most is None or gap.why != "power_loss" or mark is None:
+            return gap
+        span_ms = self.time.next_began_after_ms(mark.t_ms)
+        if span_ms is None or not self.checker.periods_ms:
+            return gap
+        at_most = max(0, self.taken + 1 - gap.seq) + most_taken(span_ms, self.checker.periods_ms)
+        return msgspec.structs.replace(gap, at_most=min(gap.at_most, at_most))
+
+
+def most_taken(span_ms: float, periods_ms: Iterable[int]) -> int:
+    """How many records a board can take within `span_ms`. A sample may be read late by less than a period, so a span
+    holds one more than whole periods fit in, and one more for its ends."""
+    return MORE_EVENTS + sum(int(span_ms // period_ms) + 2 for period_ms in periods_ms)
 
 
 def _is_open(record: Record) -> bool:

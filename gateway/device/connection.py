@@ -20,7 +20,6 @@ from websockets.protocol import OPEN
 
 from gateway.clock import Clock
 from gateway.device import wire
-from gateway.device.boots import Now
 from gateway.device.session import (
     Answered,
     Append,
@@ -28,13 +27,16 @@ from gateway.device.session import (
     Echo,
     Greet,
     Newest,
+    Noticed,
     Output,
     Reply,
+    Restamp,
     Said,
     Session,
     Slow,
     Timed,
 )
+from gateway.device.stamps import Now
 from gateway.device.underway import UnderWay, halves
 from gateway.device.wire import CloseCode
 from gateway.errors import Fenced, TooLarge, Unavailable
@@ -165,6 +167,9 @@ class Connection:
                 if isinstance(message, wire.Error):
                     self.info.errors[message.code] = self.info.errors.get(message.code, 0) + 1
                 self._post(wire.encode(message), text=True)
+            case Restamp():
+                self._under_way.correct(output)
+                self._appended.set()
             case Echo(data):
                 self._post(data, text=False)
             case Newest():
@@ -176,6 +181,8 @@ class Connection:
             case Said(level, text):
                 level_number = logging.getLevelNamesMapping()[level.upper()]
                 log.log(level_number, "%s says: %s", self.session.device, wire.clean(text, wire.MAX_LINE))
+            case Noticed(text):
+                log.warning("%s: %s", self.session.device, text)
             case Close():
                 self.closing = output
                 self._ending.set()
@@ -213,29 +220,45 @@ class Connection:
             while self._under_way.waiting:
                 batch = self._under_way.next()
                 try:
-                    through = await self._commit(batch)
+                    if isinstance(batch, Restamp):
+                        await self._correct(batch)
+                    else:
+                        through = await self._commit(batch)
                 except Fenced:
                     self.end(CloseCode.REPLACED)
                     return
                 self._under_way.done()
-                self.info.samples += sum(isinstance(record, Sample) for record in batch.records)
-                self.do(self.session.committed(batch.boot, through))
+                if isinstance(batch, Batch):
+                    self.info.samples += sum(isinstance(record, Sample) for record in batch.records)
+                    self.do(self.session.committed(batch.boot, through))
                 self._progress.set()
             self._appended.clear()
             await self._appended.wait()
 
     async def _commit(self, batch: Batch) -> int:
-        """Returns once `batch` is on disk. A store that is unavailable is asked again and again: meanwhile nothing is
-        acknowledged, and soon nothing more is read."""
+        """Returns once `batch` is on disk."""
+        try:
+            return await self._stubbornly(lambda: self._around.store.append(self.epoch, batch))
+        except TooLarge:
+            if len(batch.records) == 1:
+                raise
+            first, second = halves(batch)
+            await self._commit(first)
+            return await self._commit(second)
+
+    async def _correct(self, restamp: Restamp) -> None:
+        """Returns once what was estimated of a boot is corrected on disk."""
+        store, device = self._around.store, self.session.device
+        await self._stubbornly(lambda: store.restamp(device, restamp.boot_id, restamp.offset_ms))
+        self.session.restamped(restamp.boot_id)
+
+    async def _stubbornly(self, work: Callable[[], Awaitable[int]]) -> int:
+        """A store that is unavailable is asked again and again: meanwhile nothing is acknowledged, and soon nothing
+        more is read."""
         wait_s, longest_s = RETRY_S
         while True:
             try:
-                return await self._around.store.append(self.epoch, batch)
-            except TooLarge:
-                if len(batch.records) == 1:
-                    raise
-                first, batch = halves(batch)
-                await self._commit(first)
+                return await work()
             except Unavailable:
                 self.do(self.session.unavailable(self.now()))
                 await asyncio.sleep(wait_s * random.uniform(0.5, 1))

@@ -16,15 +16,17 @@ from websockets.protocol import CONNECTING
 from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
 from gateway.device import wire
-from gateway.device.boots import Now, Remembered
+from gateway.device.boots import Remembered
 from gateway.device.connection import Connection, Surroundings
 from gateway.device.listener import DeviceSocket, listener_options, offered_subprotocols, refusal, token_of
 from gateway.device.session import Answered, Newest, Output, Session, State, check_hardware
+from gateway.device.stamps import Now, WallWatch
 from gateway.device.window import window_samples
 from gateway.device.wire import SUBPROTOCOL, CloseCode
 from gateway.errors import CloseConnection, ConfigError, DeviceError, NoHolder, StoreError
 from gateway.intake.check import Checker
 from gateway.intake.check import compile as compile_checker
+from gateway.intake.unknown import UnknownProfile
 from gateway.model import Command
 from gateway.presence import ConnectionInfo, Presence
 from gateway.store.devices import Devices
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("device")
 
+LOOK_AT_TIME_S: Final = 5.0
+"""How often we look whether the date has become known, or was set."""
 CONNECTIONS_PER_TOKEN: Final = 4
 """A board has one, and one more for each that it lost without either side noticing."""
 
@@ -79,7 +83,7 @@ class DeviceServer:
         self._connections: set[Connection] = set()
         self._checkers: dict[str, Checker] = {}
         self._server: Server | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self._around = Surroundings(
             store=store, clock=clock, limits=limits, greet=self._greet, newest=self._newest, answered=self._answered
         )
@@ -96,7 +100,10 @@ class DeviceServer:
             )
         except OSError as error:
             raise ConfigError(_why_not_listening(error, host, port)) from error
-        self._watching = asyncio.create_task(self._watch_devices(), name="device-watch")
+        self._watching = [
+            asyncio.create_task(self._watch_devices(), name="device-watch"),
+            asyncio.create_task(self._watch_time(), name="time-watch"),
+        ]
         self.port = next(iter(self._server.sockets)).getsockname()[1]
         log.info("devices connect to ws://%s:%d", host, self.port)
 
@@ -112,9 +119,9 @@ class DeviceServer:
                 socket.transport.abort()
         await self._server.wait_closed()
         self._server = None
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait((self._watching,))
+        for watching in self._watching:
+            watching.cancel()
+        await asyncio.wait(self._watching)
 
     async def close_device(self, device: str, code: int, reason: str) -> None:
         """Close the connection of `device`, if it has one."""
@@ -138,6 +145,36 @@ class DeviceServer:
             for connection in connections:
                 if owner is None or owner.added_ms != connection.added_ms:  # gone, or made anew with another token
                     connection.end(CloseCode.NOT_ITS_TOKEN, "the device was removed")
+
+    async def _watch_time(self) -> None:
+        """Correct what was estimated when the date becomes known, for boards that are away too; tell of a clock that
+        was set."""
+        wall = WallWatch(self._now())
+        while True:
+            await asyncio.sleep(LOOK_AT_TIME_S)
+            now = self._now()
+            if sentence := wall.look(now):
+                log.warning("%s", sentence)
+            for device, known in list(self._known.items()):
+                if known.live is not None:
+                    known.live.do(known.live.session.settle(now))
+                else:
+                    await self._correct_away(device, known, now)
+
+    async def _correct_away(self, device: str, known: Known, now: Now) -> None:
+        """Correct the times of a board that is not connected. What fails is tried again at the next look."""
+        for boot_id, offset_ms in known.memory.settle(now):
+            time = known.memory.times[boot_id]
+            try:
+                await self._store.restamp(device, boot_id, offset_ms)
+            except StoreError as error:
+                log.warning("%s: times that were estimated cannot be corrected yet: %s", device, error)
+                time.not_corrected()
+            else:
+                time.corrected()
+
+    def _now(self) -> Now:
+        return Now(self._clock.monotonic_ms(), self._clock.wall_ms(), self._clock.wall_trusted())
 
     # The handshake
 
@@ -178,7 +215,7 @@ class DeviceServer:
         assert socket.owner is not None  # noqa: S101  `_admit` let it in
         device, address = socket.owner.id, _address(socket)
         known = self._known.setdefault(device, Known())
-        now = Now(self._clock.monotonic_ms(), self._clock.wall_ms(), self._clock.wall_trusted())
+        now = self._now()
         session = Session(device, self._gateway_id, self._limits, known.memory, now)
         info = ConnectionInfo(device=device, epoch=0, address=address, since_ms=now.wall_ms)
         connection = Connection(socket, session, info, self._around, added_ms=socket.owner.added_ms)
@@ -212,6 +249,9 @@ class DeviceServer:
         check_hardware(owner.hardware, hello.hardware, connected)
         hashes = {boot.profile or "" for boot in hello.boots}
         checkers = {hash_: await self._checker(hash_ or owner.profile_hash) for hash_ in hashes}
+        running = checkers[hello.boots[-1].profile or ""]
+        if isinstance(running, UnknownProfile):
+            raise CloseConnection(CloseCode.UNKNOWN_PROFILE, "hello.profile", _no_profile(device, running.profile))
         connection.epoch = connection.info.epoch = await self._store.claim(device, self._gateway_id)
         if known.live is not None:
             known.live.end(CloseCode.REPLACED)
@@ -247,18 +287,18 @@ class DeviceServer:
         self._presence.connected(info)
         log.info("%s connected from %s", hello.device, info.address)
 
-    async def _checker(self, profile_hash: str) -> Checker:
+    async def _checker(self, profile_hash: str) -> Checker | UnknownProfile:
         if profile_hash not in self._checkers:
             profile = await self._devices.profile(profile_hash)
             if profile is None:
-                text = f"the gateway has no profile {profile_hash}: register the device with its profile again"
-                raise CloseConnection(CloseCode.UNKNOWN_PROFILE, "hello.profile", text)
+                return UnknownProfile(profile_hash)  # not kept: it may be registered any time
             self._checkers[profile_hash] = compile_checker(profile)
         return self._checkers[profile_hash]
 
     async def _ended(self, connection: Connection, known: Known) -> None:
         device = connection.session.device
         log.info("%s disconnected: %s", device, connection.ended_by())
+        connection.session.ended()
         if known.live is connection:
             known.live = None
         if not connection.epoch:
@@ -284,6 +324,13 @@ class DeviceServer:
 def _address(socket: ServerConnection) -> str:
     peer = socket.remote_address
     return str(peer[0]) if peer else "?"
+
+
+def _no_profile(device: str, profile_hash: str) -> str:
+    return (
+        f"the gateway has no profile {profile_hash}: put the files that `mpy-gateway devices add` wrote on the board,"
+        f" or register {device} again with the profile it runs"
+    )
 
 
 def _why_not_listening(error: OSError, host: str, port: int) -> str:

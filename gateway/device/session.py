@@ -10,15 +10,18 @@ import enum
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gateway.device import wire
-from gateway.device.boots import Boot, Now, Remembered
+from gateway.device.boots import Boot, Remembered
 from gateway.device.bucket import Bucket
-from gateway.device.timesync import EXCHANGE_EVERY_MS, FIRST_EXCHANGES_MS, Exchange, WallOffset
+from gateway.device.stamps import Now, floor_ms
+from gateway.device.timesync import EXCHANGE_EVERY_MS, FIRST_EXCHANGES_MS, Exchange
 from gateway.device.wire import CLOSE_REASONS, CloseCode
 from gateway.errors import CloseConnection, DeviceError
 from gateway.intake.check import Checker, Trend, refused
+from gateway.intake.unknown import UnknownProfile
 from gateway.model import Batch, Command, Event, Gap, Quality, Record, Result, Status
 from gateway.store.port import Committed
 
@@ -68,6 +71,15 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Restamp:
+    """The time of this boot has become known: correct what of it is stored as estimated, behind everything appended
+    before, then call `restamped`."""
+
+    boot_id: str
+    offset_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Newest:
     """The newest values, to be shown while older samples are still on their way. Provisional."""
 
@@ -86,7 +98,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """The clock of the running boot is known: by an exchange with this round trip, the best so far."""
+    """How well the clock of the running boot is known: by an exchange with this round trip, the best so far."""
 
     round_trip_ms: int
     quality: Quality
@@ -97,6 +109,13 @@ class Said:
     """A line for the log, from the device. Not cleaned."""
 
     level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """A warning for the log, about the device."""
+
     text: str
 
 
@@ -115,7 +134,7 @@ class Close:
     reason: str
 
 
-Output: TypeAlias = Reply | Echo | Greet | Append | Newest | Answered | Timed | Said | Slow | Close
+Output: TypeAlias = Reply | Echo | Greet | Append | Restamp | Newest | Answered | Timed | Said | Noticed | Slow | Close
 
 
 class Session:
@@ -135,7 +154,9 @@ class Session:
         self._limits = limits
         self._memory = memory
         self._decoder = wire.ANY_PROFILE
-        self._wall = WallOffset()
+        self._trusted = now.trusted
+        self._restamps: set[str] = set()
+        """Boots whose correction is under way on this connection."""
         self._hello_until_ms = now.monotonic_ms + int(limits.hello_s * 1000)
         self._exchanges_due_ms: deque[int] = deque()
         self._asked: dict[int, int] = {}
@@ -154,6 +175,8 @@ class Session:
         if self.state is State.CLOSED:
             return []
         outputs = self._slow_down(now)
+        if now.trusted != self._trusted:  # before anything is stamped by a date that was not known
+            outputs += self.settle(now)
         try:
             outputs += self._on_text(frame, now) if isinstance(frame, str) else self._on_binary(frame)
         except CloseConnection as error:
@@ -162,10 +185,12 @@ class Session:
             outputs += self._tell(error, now)
         return outputs
 
-    def welcome(self, committed: Sequence[Committed], checkers: Mapping[str, Checker], now: Now) -> list[Output]:
+    def welcome(
+        self, committed: Sequence[Committed], checkers: Mapping[str, Checker | UnknownProfile], now: Now
+    ) -> list[Output]:
         """The shell has looked up what is committed of each boot of the hello, in its order, and a checker per profile.
 
-        `checkers[""]` is for boots that name no profile."""
+        `checkers[""]` is for boots that name no profile. That of the running boot is known."""
         if self.state is not State.GREETING or self.hello is None:
             return []
         running = self.hello.boots[-1]
@@ -173,16 +198,47 @@ class Session:
             if said is running and known.through >= said.next:  # an older boot has ended: it frees what is committed
                 text = f"boot {said.boot} ({said.id}) has {known.through} committed here, but {said.next} is its next"
                 return self.close(CloseCode.COMMITTED, DeviceError("hello.committed", text, boot=said.boot))
-            self.boots[said.boot] = Boot(said, known.through, checkers[said.profile or ""], self._memory)
-        self._memory.keep_only({boot.id for boot in self.boots.values()})
-        self._running = self.boots[self.hello.boots[-1].boot]
+            self.boots[said.boot] = Boot(said, known, checkers[said.profile or ""], self._memory)
+        self._memory.keep_only([boot.id for boot in self.boots.values()])
+        boots = list(self.boots.values())
+        self._running = boots[-1]
         self._decoder = self._running.checker.decoder
+        for boot, following in pairwise(boots):
+            boot.time.next = following.time
+        self._running.time.floor_ms = floor_ms(
+            [(k, s.t or 0) for k, s in zip(committed, self.hello.boots, strict=True)]
+        )
         if self.hello.t is not None:
-            self._running.clock.arrived(self.hello.t, now.monotonic_ms)
+            self._running.time.arrived(self.hello.t, now)
         self.state = State.OPEN
         self._exchanges_due_ms.extend(now.monotonic_ms + after_ms for after_ms in FIRST_EXCHANGES_MS)
         # The question goes first: its answer then comes before the first samples, and they are stamped by it.
-        return [*self.tick(now), Reply(self._welcome(now))]
+        return [*self.tick(now), Reply(self._welcome(now)), *self.settle(now)]
+
+    def settle(self, now: Now) -> list[Output]:
+        """Correct what was estimated, where the time is known now. Call this when the date may have become known."""
+        self._trusted = now.trusted
+        if self.state is not State.OPEN:
+            return []
+        outputs: list[Output] = []
+        for boot_id, offset_ms in self._memory.settle(now):
+            self._restamps.add(boot_id)
+            outputs.append(Restamp(boot_id, offset_ms))
+        best = self._running.time.clock.best
+        return outputs if best is None else [*outputs, self._timed(best.round_trip_ms)]
+
+    def restamped(self, boot_id: str) -> None:
+        """What `Restamp` asked for is on disk."""
+        self._restamps.discard(boot_id)
+        if boot_id in self._memory.times:
+            self._memory.times[boot_id].corrected()
+
+    def ended(self) -> None:
+        """Nothing is carried out for this connection any more: what corrections were left are asked for again."""
+        for boot_id in self._restamps:
+            if boot_id in self._memory.times:
+                self._memory.times[boot_id].not_corrected()
+        self._restamps.clear()
 
     def committed(self, boot: int, through: int) -> list[Output]:
         """All of that boot through that seq is on disk."""
@@ -294,7 +350,7 @@ class Session:
         if count is None and message.to is not None:
             count = message.to - message.first + 1
         gap = Gap(seq=message.first, to=message.to, count=count, at_most=message.at_most, why=message.why)
-        return self._take(boot, (gap,), now)
+        return self._take(boot, (boot.bounded(gap),), now)
 
     def _on_latest(self, message: wire.Latest[Any] | wire.Rough, text: str, now: Now) -> list[Output]:
         boot = self._boot(message.boot, None)
@@ -302,17 +358,22 @@ class Session:
         outputs: list[Output] = []
         if checked.values:
             t_ms = message.body["t"] if isinstance(message, wire.Rough) else message.t
-            boot.clock.arrived(t_ms, self._measured_by_ms(boot, now))
-            offset_ms, _ = boot.stamp(now, self._wall.update(now.wall_ms, now.monotonic_ms))
-            outputs.append(Newest(boot, t_ms, offset_ms + t_ms, checked.values))
+            at_ms = boot.latest_ms(t_ms, now)
+            if at_ms is not None:
+                outputs.append(Newest(boot, t_ms, at_ms, checked.values))
         return outputs + self._tell(checked.error, now)
 
     def _on_clock(self, message: wire.ClockAnswer, _text: str, now: Now) -> list[Output]:
         sent_ms = self._asked.pop(message.id, None)
         if sent_ms is None:  # no error: it may have been on its way for long
             return []
-        best = self._running.clock.exchange(Exchange(sent_ms, now.monotonic_ms, message.t))
-        return [Timed(best.round_trip_ms, Quality.SYNCED if now.trusted else Quality.ESTIMATED)]
+        time = self._running.time
+        first = time.clock.best is None
+        time.exchange(Exchange(sent_ms, now.monotonic_ms, message.t), now)
+        outputs = self.settle(now)
+        if first and time.moved_ms is not None:
+            outputs.append(Noticed(_moved(time.moved_ms)))
+        return outputs
 
     def _on_result(self, message: wire.Result, _text: str, _now: Now) -> list[Output]:
         result = Result(
@@ -356,14 +417,10 @@ class Session:
         if not new:
             again = records[-1].last <= boot.committed
             return [Reply(wire.Ack(boot=boot.number, seq=boot.committed))] if again else []
-        boot.arrived(new, self._measured_by_ms(boot, now))
-        batch = boot.batch(self.device, new, now, self._wall.update(now.wall_ms, now.monotonic_ms))
-        return [Append(batch), *self._tell(error, now)]
+        return [Append(boot.batch(self.device, new, now)), *self._tell(error, now)]
 
-    def _measured_by_ms(self, boot: Boot, now: Now) -> int:
-        """When all that has come of `boot` had been measured: an older boot had ended when the running one began."""
-        since_ms = self._running.clock.offset_ms()
-        return now.monotonic_ms if boot is self._running or since_ms is None else since_ms
+    def _timed(self, round_trip_ms: int) -> Timed:
+        return Timed(round_trip_ms, Quality.SYNCED if self._running.time.synced else Quality.ESTIMATED)
 
     def _welcome(self, now: Now) -> wire.Welcome:
         return wire.Welcome(
@@ -440,6 +497,16 @@ _HANDLERS: Final[Mapping[State, Mapping[type, Handler]]] = {
     },
 }
 """What may come in which state. Anything else closes the connection: it came before hello, or before our welcome."""
+
+
+def _moved(moved_ms: int) -> str:
+    """What it means that the wall clock is ahead of (positive) or behind a board's times as the store has them."""
+    if moved_ms > 0:
+        return f"its stored times are {moved_ms / 1000:.1f} s behind this machine's clock: from now on it follows that"
+    return (
+        f"its stored times are {-moved_ms / 1000:.1f} s ahead of this machine's clock: it goes on with them until it"
+        " restarts, as nothing may come before what is stored"
+    )
 
 
 def check_hardware(known: str | None, offered: str, connected: str | None) -> None:

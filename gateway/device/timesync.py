@@ -76,19 +76,3 @@ class BootClock:
     def offset_ms(self) -> int | None:
         """Our monotonic time at the device's zero: by exchange, else by arrival. None when nothing is known."""
         return self._arrival_offset_ms if self.best is None else self.best.offset_ms
-
-
-class WallOffset:
-    """Unix milliseconds minus monotonic ones, held steady: both are rounded, and an offset that is new with every frame
-    would split batches. It follows when the wall clock has really moved."""
-
-    SLACK_MS: Final = 5
-
-    def __init__(self) -> None:
-        self._offset_ms: int | None = None
-
-    def update(self, wall_ms: int, monotonic_ms: int) -> int:
-        offset_ms = wall_ms - monotonic_ms
-        if self._offset_ms is None or abs(offset_ms - self._offset_ms) > self.SLACK_MS:
-            self._offset_ms = offset_ms
-        return self._offset_ms

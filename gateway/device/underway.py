@@ -1,13 +1,16 @@
-"""Batches of one connection on their way to disk: how much is under way, and what goes next. Pure."""
+"""What of one connection is on its way to disk: batches, and corrections of times between them. How much is under way,
+and what goes next. Pure."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
-from gateway.model import Batch, Quality, Record
+from gateway.device.session import Restamp
+from gateway.model import Batch, Event, Quality, Record, Sample
 
 MERGED_RECORDS: Final = 1_000
 """Records in one batch at most: what one frame may hold. All stores must take that much at once."""
@@ -19,11 +22,13 @@ class UnderWay:
     def __init__(self, *, frames: int, size_bytes: int) -> None:
         self._most_frames = frames
         self._most_bytes = size_bytes
-        self._waiting: deque[tuple[Batch, int]] = deque()
+        self._waiting: deque[tuple[Batch | Restamp, int]] = deque()
         self._frames = 0
         self._bytes = 0
         self._next: tuple[int, int] | None = None
-        """Frames and bytes of the batch that is with the store."""
+        """Frames and bytes of what is with the store."""
+        self._given: tuple[str, int, int] | None = None
+        """The boot of the newest batch given out, and time and offset of its newest record."""
 
     @property
     def full(self) -> bool:
@@ -32,7 +37,7 @@ class UnderWay:
 
     @property
     def empty(self) -> bool:
-        return self._frames == 0
+        return self._frames == 0 and not self._waiting and self._next is None
 
     @property
     def waiting(self) -> bool:
@@ -45,13 +50,23 @@ class UnderWay:
         self._frames += 1
         self._bytes += size_bytes
 
-    def next(self) -> Batch:
-        """The oldest batch, made one with those behind it that continue it. Call `done` before the next."""
+    def correct(self, restamp: Restamp) -> None:
+        """Times are to be corrected when all that was put before is on disk."""
+        self._waiting.append((restamp, 0))
+
+    def next(self) -> Batch | Restamp:
+        """The oldest batch, made one with those behind it that continue it; or a correction. Call `done` before the
+        next."""
         batch, size_bytes = self._waiting.popleft()
+        if isinstance(batch, Restamp):
+            self._next = (0, 0)
+            return batch
         records: list[Record] = list(batch.records)
         offset_ms, frames = batch.offset_ms, 1
-        while self._waiting and len(records) + len(self._waiting[0][0].records) <= MERGED_RECORDS:
+        while self._waiting:
             following, following_bytes = self._waiting[0]
+            if isinstance(following, Restamp) or len(records) + len(following.records) > MERGED_RECORDS:
+                break
             if not _continues(following, batch, records[-1].last, offset_ms):
                 break
             self._waiting.popleft()
@@ -60,7 +75,24 @@ class UnderWay:
             size_bytes += following_bytes
             frames += 1
         self._next = (frames, size_bytes)
-        return batch if frames == 1 else replace(batch, records=tuple(records), offset_ms=offset_ms)
+        if frames > 1:
+            if offset_ms < batch.offset_ms:
+                offset_ms = self._in_order(batch.boot_id, records, offset_ms)
+            batch = replace(batch, records=tuple(records), offset_ms=offset_ms)
+        self._note(batch)
+        return batch
+
+    def _in_order(self, boot_id: str, records: Sequence[Record], offset_ms: int) -> int:
+        """An offset that was lowered for all is not to bring the first of them before what was given out last."""
+        first_t_ms = next((record.t_ms for record in records if isinstance(record, Sample | Event)), None)
+        if self._given is None or self._given[0] != boot_id or first_t_ms is None or first_t_ms < self._given[1]:
+            return offset_ms
+        return max(offset_ms, self._given[1] + self._given[2] - first_t_ms)
+
+    def _note(self, batch: Batch) -> None:
+        newest_t_ms = max((record.t_ms for record in batch.records if isinstance(record, Sample | Event)), default=None)
+        if newest_t_ms is not None:
+            self._given = (batch.boot_id, newest_t_ms, batch.offset_ms)
 
     def done(self) -> None:
         """What `next` gave last is on disk."""
@@ -81,7 +113,7 @@ def _continues(batch: Batch, first: Batch, last: int, offset_ms: int) -> bool:
     all else the same.
 
     Offsets estimated by arrival shrink with every frame, and the smallest is best for all; one that grows means that
-    the wall clock was set between them. Synced ones must agree."""
+    more has become known between them. Synced ones must agree."""
     return (
         batch.first == last + 1
         and batch.boot_id == first.boot_id

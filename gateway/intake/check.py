@@ -37,6 +37,13 @@ class Limits(Protocol):
     def max_change_per_s(self) -> float | None: ...
 
 
+class Sampled(Protocol):
+    """The part of `gateway.profile.Sensor` that matters here."""
+
+    @property
+    def period_ms(self) -> int: ...
+
+
 class ProfileLimits(Protocol):
     """The part of `gateway.profile.Profile` that matters here."""
 
@@ -44,6 +51,8 @@ class ProfileLimits(Protocol):
     def hash(self) -> str: ...
     @property
     def quantities(self) -> Mapping[str, Limits]: ...
+    @property
+    def sensors(self) -> Mapping[str, Sampled]: ...
 
 
 class Base(NamedTuple):
@@ -81,6 +90,8 @@ class Checker:
 
     def __init__(self, profile: ProfileLimits) -> None:
         self.profile = profile.hash
+        self.periods_ms = tuple(sensor.period_ms for sensor in profile.sensors.values())
+        """How often each sensor is read."""
         self._limits = dict(profile.quantities)
         self._names = tuple(self._limits)
         self._rates = {n: q.max_change_per_s for n, q in self._limits.items() if q.max_change_per_s is not None}
@@ -98,7 +109,7 @@ class Checker:
             columns = self._columns(message)
         except DeviceError as error:
             body = message.body if isinstance(message, wire.Rough) else msgspec.to_builtins(message)
-            return Checked((refused(message.boot, message.seq, _length(body), text, error),), error, trend)
+            return Checked((refused(message.boot, message.seq, length(body), text, error),), error, trend)
         return self._finish(message.boot, message.seq, message.t, columns, {}, trend)
 
     def latest(self, message: wire.Latest[Any] | wire.Rough) -> CheckedLatest:
@@ -297,7 +308,7 @@ def _is_time(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**53
 
 
-def _length(body: Mapping[str, Any]) -> int:
+def length(body: Mapping[str, Any]) -> int:
     """How many samples a broken frame meant: the length of its longest list."""
     values = body.get("values")
     lists = [body.get("t"), *(values.values() if isinstance(values, dict) else [values])]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.config import Limits
 from gateway.device import wire
-from gateway.device.boots import Now, Remembered
+from gateway.device.boots import Remembered
 from gateway.device.session import (
     Answered,
     Append,
@@ -27,6 +27,7 @@ from gateway.device.session import (
     Timed,
     check_hardware,
 )
+from gateway.device.stamps import Now
 from gateway.errors import CloseConnection
 from gateway.intake import check
 from gateway.model import Batch, Command, Gap, Quality, Refused, Result, Status
@@ -258,7 +259,7 @@ def test_a_boot_of_another_profile_is_checked_by_that_one() -> None:
         unit, low, high, max_change_per_s = "°C", 0.0, 10.0, None
 
     class Old:
-        hash, quantities = "00000000000000aa", {"temperature": Narrow()}
+        hash, quantities, sensors = "00000000000000aa", {"temperature": Narrow()}, {}
 
     talk = Talk()
     boots = hello()["boots"]
@@ -346,9 +347,9 @@ def test_a_boot_synced_on_an_earlier_connection_stays_synced() -> None:
 def test_boots_that_hold_nothing_any_more_are_forgotten() -> None:
     memory = Remembered()
     Talk(memory).opened()
-    assert set(memory.clocks) == {OLD, RUNNING}
+    assert set(memory.times) == {OLD, RUNNING}
     Talk(memory).opened(boots=[{"boot": 18, "id": "0" * 16, "first": 0, "next": 1}])
-    assert set(memory.clocks) == {"0" * 16}
+    assert set(memory.times) == {"0" * 16}
 
 
 def test_a_date_that_is_not_trusted_makes_estimates() -> None:

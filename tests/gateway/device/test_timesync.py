@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.device.timesync import BootClock, Exchange, WallOffset
+from gateway.device.timesync import BootClock, Exchange
 
 
 def test_the_middle_of_an_exchange_is_its_moment() -> None:
@@ -66,10 +66,3 @@ def test_a_time_is_never_further_off_than_its_error_says(
         now_ms += there_ms + back_ms
         device_now_ms = (now_ms - zero_ms) * (1 + drift)
         assert abs(best.offset_ms + device_now_ms - now_ms) <= best.error_ms(now_ms) + 2  # two roundings
-
-
-def test_the_wall_offset_is_steady_and_follows_a_real_change() -> None:
-    wall = WallOffset()
-    assert wall.update(1_000_000, 1_000) == 999_000
-    assert wall.update(1_000_104, 1_101) == 999_000  # 3 ms of rounding and slewing
-    assert wall.update(5_000_000, 1_200) == 4_998_800  # the date was set
