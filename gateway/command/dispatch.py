@@ -31,7 +31,7 @@ from gateway.command.ledger import (
     new_id,
 )
 from gateway.device import wire
-from gateway.device.boots import Now
+from gateway.device.stamps import Now
 from gateway.errors import Conflict, NoHolder, StoreError
 from gateway.model import CommandRecord, CommandState, Result, Status
 from gateway.store.devices import Devices

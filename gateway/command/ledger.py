@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.device.boots import Now
+from gateway.device.stamps import Now
 from gateway.model import Command, CommandRecord, CommandState, Result, Status
 
 MOST_OPEN: Final = 32
