@@ -16,20 +16,22 @@ from tests.gateway.store.power_cut import Cuts, World, places
 KINDS = ("nothing", "names only", "last only", "any")
 
 
-def tried(world: World, rounds: int, share: float, seed: int, kinds: tuple[str, ...] = KINDS) -> Cuts:
-    """Cuts after `share` of all operations."""
+def tried(
+    world: World, rounds: int, share: float, seed: int, kinds: tuple[str, ...] = KINDS, at_acks: bool = False
+) -> Cuts:
+    """Cuts after `share` of all operations, and after every acknowledgement if `at_acks`."""
     ops = world.record(rounds)
     rng = random.Random(seed)
-    wanted = {place for place in range(len(ops)) if rng.random() < share}
+    wanted = {place for place, op in enumerate(ops) if rng.random() < share or (at_acks and op.kind == "ack")}
     cuts = Cuts(world, seed)
     cuts.run(places(ops, wanted), kinds)
     return cuts
 
 
 def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cuts = tried(World(1, tmp_path, monkeypatch), rounds=6, share=0.06, seed=1)
+    cuts = tried(World(1, tmp_path, monkeypatch), rounds=6, share=0.04, seed=1)
     assert not cuts.problems, cuts.problems[:5]
-    assert min(cuts.tried[kind] for kind in KINDS) > 10, cuts.tried
+    assert min(cuts.tried[kind] for kind in KINDS) > 20, cuts.tried
 
 
 @pytest.mark.parametrize("synchronous", ["OFF", "NORMAL"])
@@ -52,9 +54,11 @@ def test_with_less_syncing_the_same_test_finds_the_loss(
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("seed", [11, 12])
-def test_a_power_cut_after_any_operation_loses_nothing(
+def test_power_cuts_at_every_acknowledgement_and_in_between(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    cuts = tried(World(seed, tmp_path, monkeypatch), rounds=12, share=1, seed=seed, kinds=(*KINDS, "any", "everything"))
-    print(f"cuts: {cuts.tried.total()} {dict(cuts.tried)}, problems: {len(cuts.problems)}")
+    world = World(seed, tmp_path, monkeypatch)
+    cuts = tried(world, rounds=12, share=0.25, seed=seed, kinds=(*KINDS, "any"), at_acks=True)
+    print(f"power cuts tried: {cuts.tried.total()} {dict(cuts.tried)}, problems: {len(cuts.problems)}")
     assert not cuts.problems, cuts.problems[:5]
+    assert cuts.tried.total() > 1_500
