@@ -82,8 +82,8 @@ class Store(Protocol):
         its final time already. Raises `Unavailable`, perhaps half done: call again, and the rest is moved."""
 
     async def read(self, cursor: str, *, device: str | None = None, limit: int = 100) -> list[Batch]:
-        """Up to `limit` committed batches behind `cursor` ("" is the beginning), in commit order, at least once.
-        Empty where there is nothing more. A cursor of another or restored log starts at the oldest batch."""
+        """Up to `limit` committed batches behind `cursor` ("" is the beginning), in commit order, at least once; fewer
+        where they are large, and none only where there is nothing more. A cursor of another or restored log starts at the oldest batch."""
 
     async def end(self) -> str:
         """The cursor behind the newest committed batch."""
