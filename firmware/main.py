@@ -39,15 +39,26 @@ def run():
             print("mpy-gateway: too little memory: make ram_samples (%d) in the profile smaller" % samples)
             raise
         try:
-            node.run()
-        except KeyboardInterrupt:  # Ctrl-C; a second one ends at once
-            node.finish()
+            try:
+                node.run()
+            except KeyboardInterrupt:  # Ctrl-C; a second one ends at once
+                node.finish()
+        except Exception:  # it ends in a restart: what is in memory is saved, if that can be done
+            save(node)
+            raise
     except config.ConfigError as error:
         print("mpy-gateway:", error)  # and on to the REPL: restarting would not mend a file
     except Exception as error:  # the edge of the program: say what happened, then start afresh
         sys.print_exception(error)
         blink(outputs, wait_s)
         port.restart()
+
+
+def save(node):
+    try:
+        node.save()
+    except Exception as error:  # whatever it is, the first one is what has to be told
+        sys.print_exception(error)
 
 
 def blink(outputs, seconds):

@@ -2,6 +2,8 @@
 
 import json
 
+_LEAST_FLASH_BYTES = 32768
+
 
 class ConfigError(Exception):
     """A file is missing or wrong. The text says what to do."""
@@ -19,7 +21,8 @@ def load(settings_path="/settings.json", profile_path="/profile.json"):
     profile = _read(profile_path)
     wanted = (("hash", str), ("node", str), ("buses", dict), ("sensors", list), ("outputs", list), ("delivery", dict))
     _need(profile_path, profile, wanted)
-    _need(profile_path + ": delivery", profile["delivery"], (("ram_samples", int),))
+    delivery = profile["delivery"]
+    _need(profile_path + ": delivery", delivery, (("ram_samples", int), ("power_loss", str), ("flash_bytes", int)))
     for sensor in profile["sensors"]:
         wanted = (("name", str), ("chip", str), ("period_ms", int), ("quantities", list))
         _need(profile_path + ": sensors", sensor, wanted)
@@ -29,9 +32,18 @@ def load(settings_path="/settings.json", profile_path="/profile.json"):
         if not sensor["quantities"] or sensor["period_ms"] < 1 or bus is not None and bus not in profile["buses"]:
             where = "%s: sensors: %s" % (profile_path, sensor["name"])
             raise ConfigError(where + ": no quantities, no period or an unknown bus")
-    if not profile["sensors"] or profile["delivery"]["ram_samples"] < 1:
-        raise ConfigError("%s: needs at least one sensor, and ram_samples of at least 1" % profile_path)
+    if not profile["sensors"] or delivery["ram_samples"] < 1 or delivery["flash_bytes"] < _LEAST_FLASH_BYTES:
+        raise ConfigError(
+            "%s: needs at least one sensor, ram_samples of at least 1 and flash_bytes of at least %d"
+            % (profile_path, _LEAST_FLASH_BYTES)
+        )
+    if delivery["power_loss"] not in ("none", "unsent") or not _is_hash(profile["hash"]):
+        raise ConfigError("%s: power_loss is \"none\" or \"unsent\", and hash is 16 hex digits" % profile_path)
     return settings, profile
+
+
+def _is_hash(text):
+    return len(text) == 16 and all("0" <= c <= "9" or "a" <= c <= "f" for c in text)
 
 
 def _read(path):

@@ -72,13 +72,12 @@ class Identity:
 
 
 class Link:
-    def __init__(self, identity, outbox, sampler, commands, columns, net, clock, urandom, log):
+    def __init__(self, identity, outbox, sampler, commands, net, clock, urandom, log):
         self.state = IDLE
         self._identity = identity
         self._outbox = outbox
         self._sampler = sampler
         self._commands = commands
-        self._columns = columns
         self._net = net
         self._clock = clock
         self._urandom = urandom
@@ -115,6 +114,10 @@ class Link:
         self._net.close()
         if self.state != IDLE:
             self.state = WIFI
+
+    def online(self):
+        """Whether the gateway is there."""
+        return self.state == ONLINE
 
     def sending(self):
         """Whether the socket's readiness to send is what we wait for (else: to receive)."""
@@ -180,7 +183,8 @@ class Link:
                 self._go(HELLO, now)
                 who = self._identity
                 t_ms = self._clock.uptime_ms()
-                wire.hello(self._out.clear(), who.device, who.hardware, who.node, VERSION, t_ms, self._outbox.boots())
+                boots = [(boot, self._outbox.newest_ms(boot)) for boot in self._outbox.boots()]
+                wire.hello(self._out.clear(), who.device, who.hardware, who.node, VERSION, t_ms, boots)
                 self._ws.seal(TEXT, self._out.at)
             return 0
         if self._late(now):
@@ -292,7 +296,7 @@ class Link:
             return
         hopeless = hopeless or self._close_code in _HOPELESS
         if self._close_code == _COMMITTED_ABOVE_NEXT:
-            boot = self._outbox.boot
+            boot = self._outbox.running
             self._outbox.rename(Boot(boot.number, new_boot_id(self._urandom), boot.profile))
         wait_ms = wait_before_retry_ms(self._tries, self._urandom) + (_LONGEST_WAIT_MS if hopeless else 0)
         self._tries += 1
@@ -362,11 +366,7 @@ class Link:
     def _welcome(self, fields, now):
         if self.state != HELLO:
             return
-        committed = -1
-        for boot in fields["boots"]:
-            if boot["boot"] == self._outbox.boot.number:
-                committed = boot["committed"]
-        if not self._outbox.resume(committed):
+        if not self._outbox.resume({boot["boot"]: boot["committed"] for boot in fields["boots"]}):
             self._close_code = _COMMITTED_ABOVE_NEXT
             self._close(1002, "committed above next", now)
             return
@@ -380,11 +380,11 @@ class Link:
     def _ack(self, fields, now):
         if fields["result"] is not None:
             self._commands.ack(fields["result"])
-        elif fields["boot"] == self._outbox.boot.number:
-            if not self._outbox.ack(fields["seq"]):
+        else:
+            if not self._outbox.ack(fields["boot"], fields["seq"]):
                 self._log("warning", "link: an ack of something never sent is ignored")
             self._progress = now
-            if self._outbox.sent == self._outbox.base:
+            if not self._outbox.under_way():
                 self._hold_until = None
                 self._suspected = self._probing = False
 
@@ -410,14 +410,13 @@ class Link:
         code = fields["code"]
         self._log("warning", "the gateway says: %s: %s" % (code, fields["text"] or ""))
         outbox = self._outbox
-        if outbox.sent == outbox.base:
+        if not outbox.under_way():
             return  # nothing with a number is under way
         if fields["retry"] or code == "frame.rate":
             self._hold_until = ticks_add(now, _RETRY_MS)
         elif code.startswith("frame."):
             if self._probing:
-                outbox.refuse(outbox.base, outbox.sent - outbox.base)
-                outbox.rewind()
+                outbox.refuse()
                 self._hold_until = None
                 self._suspected = self._probing = False
                 outbox.put_event(self._clock.uptime_ms(), wire.event_body("frame.refused", data={"code": code}))
@@ -479,7 +478,8 @@ class Link:
         self._latest_due = ticks_add(now, _LATEST_MS)
         if self._outbox.backlog() <= self._window:
             return False
-        return self._columns.latest(out, self._outbox.boot, self._sampler.newest_ms(), self._sampler.newest)
+        box = self._outbox
+        return box.own_columns.latest(out, box.running, self._sampler.newest_ms(), self._sampler.newest)
 
     def _records(self, out, now):
         """The next records, within the window."""
@@ -489,20 +489,19 @@ class Link:
                 return False
             self._hold_until = None
             outbox.rewind()
-        elif outbox.sent > outbox.base and ticks_diff(now, self._progress) >= _STALL_MS:
+        elif outbox.under_way() and ticks_diff(now, self._progress) >= _STALL_MS:
             self._log("warning", "link: nothing was acknowledged for a minute: sending again")
             self._probing = False
             outbox.rewind()
-        room = self._window - (outbox.sent - outbox.base)
-        if room <= 0 or self._probing:
+        under_way = outbox.under_way()
+        if under_way >= self._window or self._probing:
             return False
-        count = outbox.run(min(room, self._columns.limit))
-        if not count:
+        if not outbox.load(self._window - under_way):
             return False
-        wire.record(out, outbox, self._columns, count)
-        if outbox.sent == outbox.base:
+        wire.record(out, outbox)
+        if not under_way:
             self._progress = now
-        outbox.sent += count
+        outbox.mark_sent()
         if self._suspected:
             self._probing = True
         return True

@@ -9,14 +9,16 @@ from time import ticks_add, ticks_diff
 
 from device import port, wire
 from device.commands import Commands
+from device.journal import Journal
 from device.link import FRAME_BYTES, IDLE, Identity, Link, new_boot_id
 from device.log import Log
 from device.net import Net
-from device.outbox import Boot, Outbox
+from device.outbox import Outbox
 from device.sampler import Sampler, Sensor
 
 _FLUSH_MS = const(3000)  # at a clean end: to send what is held and have it acknowledged
 _CLOSE_MS = const(900)  # ... and for the closing handshake
+_MINUTE_MS = const(60000)
 
 
 class Node:
@@ -33,20 +35,31 @@ class Node:
         sensors = [Sensor(config, open_driver, now) for config in profile["sensors"]]
         width = max(len(sensor.columns) for sensor in sensors)
         columns = wire.Columns([sensor.columns for sensor in sensors], FRAME_BYTES)
-        boot = Boot(port.next_boot(), new_boot_id(port.urandom), profile["hash"])
-        self._outbox = Outbox(boot, profile["delivery"]["ram_samples"], width)
+        delivery = profile["delivery"]
+        a_minute = sum(_MINUTE_MS // sensor.period_ms for sensor in sensors)
+        journal = Journal(
+            port.FLASH_ROOT, delivery["flash_bytes"], max(64, a_minute), delivery["power_loss"] == "none", self._log
+        )
+        boot, held = journal.begin(profile["hash"], new_boot_id(port.urandom), columns.as_lists())
+        self._outbox = Outbox(boot, delivery["ram_samples"], width, journal, held, columns)
         self._sampler = Sampler(sensors, self._outbox, clock)
         self._led = port.led(profile["outputs"])
         self._commands = Commands(clock, self._led)
         self._net = Net(settings["wifi"], gateway["host"], gateway["port"], self._log)
         self._link = Link(
-            identity, self._outbox, self._sampler, self._commands, columns, self._net, clock, port.urandom, self._log
+            identity, self._outbox, self._sampler, self._commands, self._net, clock, port.urandom, self._log
         )
         self._clock = clock
         self._watchdog = None
         self._in_link = False  # whether Ctrl-C, if it comes now, tears the link's work
         self._outbox.put_event(clock.uptime_ms(), wire.event_body("boot", data={"reset_cause": port.reset_cause()}))
+        if journal.forgotten:
+            boots, records = journal.forgotten
+            data = {"boots": boots, "records": records}
+            self._outbox.put_event(clock.uptime_ms(), wire.event_body("boots.forgotten", data=data))
         self._log("info", "%s, boot %d (%s)" % (settings["device"], boot.number, boot.id))
+        for old in held:
+            self._log("info", "boot %d holds %d records" % (old.number, old.next - old.base))
 
     def run(self):
         """Until a `restart` command, which ends in a restart, or Ctrl-C (KeyboardInterrupt): then call `finish`."""
@@ -58,23 +71,32 @@ class Node:
             now = self._clock.ticks()
             wait_ms = min(self._sampler.poll(now), self._commands.poll(now))
             wait_ms = min(self._poll_link(now), wait_ms)
+            self._outbox.poll(now, self._link.online())
             if self._commands.restart_due(now):
                 self.finish()
                 port.restart()
             self._wait(wait_ms)
 
     def finish(self):
-        """The clean end: no more samples; what is held is sent and acknowledged (3 s at most); then goodbye."""
+        """The clean end: no more samples; what is held is sent and acknowledged (3 s at most), or goes to flash; then
+        goodbye."""
         self._led(False)
         if self._in_link:
             self._link.again()
         now = self._clock.ticks()
         self._sampler.flush(now)
         self._turn_link(_FLUSH_MS, lambda: self._outbox.backlog() or self._commands.pending())
+        self.save()
         self._link.stop()
         self._turn_link(_CLOSE_MS, lambda: self._link.state != IDLE)
         self._net.close()
         self._log("info", "ended; %d records not acknowledged" % self._outbox.backlog())
+
+    def save(self):
+        """What the gateway has not acknowledged goes to flash; the next boot sends it."""
+        lost = self._outbox.save()
+        if lost:
+            self._log("warning", "flash: %d records are lost" % lost)
 
     def _turn_link(self, ms, going):
         """Runs the connection alone while `going()`, for `ms` at most."""

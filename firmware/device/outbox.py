@@ -1,232 +1,347 @@
-"""Pure: what the gateway does not have on its disk yet. A ring of records in RAM, made at start and reused for ever.
+"""Pure: what the gateway does not have on its disk yet, in the order in which it is sent: boots that have ended (they
+lie in the journal), then the running one, whose older records may lie there, too, and whose newest are in RAM.
 
-A record is a sample or an event; each takes one sequence number, counting from 0 in each boot. Four marks divide them:
+Each record has a sequence number, counting from 0 in each boot. What was lost, or refused for good, is not forgotten:
+it goes out as a gap that takes the place of its numbers.
 
-    base <= sent <= next      base: everything below is on the gateway's disk (acknowledged)
-    base <= first <= next     first: the oldest still in the ring; base to first - 1 were freed because it was full
-                              sent: what goes out next on this connection; next: what the next record will get
-
-What was freed, or refused for good, is not forgotten: it goes out as a gap that takes the place of its numbers.
-
-The flash journal will sit behind this ring: it takes the oldest records (`first` on) when the link is down and gives
-them back as boots of their own in `boots()`, so link and wire need not know where a record lies.
+`load` finds the next frame: `count` records of `boot` from `seq` on, read from `source`, with `columns`. `sent` moves
+on.
 """
 
-from array import array
 from micropython import const
 
-# What lies in a slot: bit 0 tells events from samples, the bits above why it became a gap (0: it did not).
-SAMPLE = const(0)
-EVENT = const(1)
-_WHY = (b"", b"full", b"refused")
-_FULL = const(2)
-_REFUSED = const(4)
+from device.bootfile import Boot  # noqa: F401  # for those who import it from here
+from device.clock import ticks_diff
+from device.ring import EVENT, GAP, SAMPLE, Ring  # noqa: F401
 
-_HALF_BITS = const(28)
-_HALF_MASK = const(0xFFFFFFF)
-_MAX_EVENTS = const(64)  # events kept at once, about 100 bytes each; of more, the oldest become gaps
+_DOWN_MS = const(2000)  # so long without a gateway, and what is held goes to flash
+_SPILL_MS = const(10000)  # and then what came meanwhile, so often
+_SPILL = const(64)  # records at once: some 1.4 erases, and as long as sampling can wait
+_RETRY_MS = const(10000)  # after the flash has failed
+_NO_LIMIT = const(0x3FFFFFFF)
 
 
-class Boot:
-    """One start of this device: `number` orders, `id` (16 hex digits) identifies."""
+class Gap:
+    """A source that has nothing but a gap."""
 
-    def __init__(self, number, id, profile):
-        self.number = number
-        self.id = id
-        self.profile = profile
+    def __init__(self):
+        self.because = b""
+        self.lost = 0  # samples
+        self._at_most = None
+
+    def be(self, because, lost, at_most=None):
+        self.because = because
+        self.lost = lost
+        self._at_most = at_most
+        return self
+
+    def kind(self, seq):
+        return GAP
+
+    def why(self, seq):
+        return self.because
+
+    def at_most(self, seq):
+        """Not None: nobody knows how many were lost, and the boot has ended here."""
+        return self._at_most
+
+    def samples_lost(self, seq, count):
+        return min(self.lost, count)
 
 
 class Outbox:
-    def __init__(self, boot, slots, width):
-        """`slots` records at most; a sample has up to `width` values."""
+    def __init__(self, boot, slots, width, journal=None, held=(), columns=None):
+        """`boot` runs; `held` are ended ones, oldest first. A ring of `slots` records, samples with up to `width`
+        values. Without a journal all lies in RAM. `columns` are those of the running boot (`wire.Columns`)."""
+        self.ring = Ring(slots, width)
+        self.running = boot
+        self.columns = columns
+        self.own_columns = columns
+        self._boots = list(held) + [boot]
+        self._journal = journal
+        self._gap = Gap()
+        self._down = None  # since when there has been no gateway; True: for long enough
+        self._spilled = None  # when all went to flash, if that was just now
+        self._retry = None  # when the flash failed, True: just now
+        self._behind = False  # records of a boot that keeps each are not on flash
+        self._lost = 0  # samples in the frame that was sent last
         self.boot = boot
-        self.width = width
-        self.size = slots
-        self.base = self.first = self.sent = self.next = 0
-        self._kind = bytearray(slots)
-        self._sensor = bytearray(slots)
-        self._t_low = array("i", bytes(4 * slots))  # in two halves: an array("q") would give a big integer each time
-        self._t_high = array("i", bytes(4 * slots))
-        self._values = array("i", bytes(4 * slots * width))
-        self._events = {}  # slot: the event's JSON without its frame
-        self._freed_events = []  # seqs of freed events, base and up: a gap counts samples only
+        self.source = self.ring
+        self.seq = self.count = 0
+
+    @property
+    def next(self):
+        """What the next record will get."""
+        return self.ring.next
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
     def put_sample(self, sensor, t_ms, values, count):
-        """Keeps `count` values that sensor number `sensor` measured at `t_ms`. Allocates nothing."""
-        slot = self._free_slot()
-        self._kind[slot] = SAMPLE
-        self._sensor[slot] = sensor
-        self._stamp(slot, t_ms)
-        at = slot * self.width
-        for i in range(count):
-            self._values[at + i] = values[i]
-        self.next += 1  # last: an interrupt before this leaves no half a record
+        """Keeps `count` values that sensor number `sensor` measured at `t_ms`. Allocates nothing unless the journal
+        writes."""
+        self._before_put()
+        self.ring.put_sample(sensor, t_ms, values, count)
+        self._after_put()
 
     def put_event(self, t_ms, body):
         """Keeps an event; `body` is its JSON from `wire.event_body`."""
-        if len(self._events) >= _MAX_EVENTS:
-            self._give_up_oldest_event()
-        slot = self._free_slot()
-        self._kind[slot] = EVENT
-        self._stamp(slot, t_ms)
-        self._events[slot] = body
-        self.next += 1
+        self._before_put()
+        self.ring.put_event(t_ms, body)
+        self._after_put()
 
-    def _stamp(self, slot, t_ms):
-        self._t_high[slot] = t_ms >> _HALF_BITS
-        self._t_low[slot] = t_ms & _HALF_MASK
+    def _before_put(self):
+        if self._journal is None:
+            return
+        ring = self.ring
+        if ring.next >= self._journal.below:
+            self._journal.reserve(self.running, ring.next, self._retry is None)
+        if ring.full() and ring.first >= self.running.kept:
+            self._spill(ring.first + _SPILL)
 
-    def _free_slot(self):
-        if self.next - self.first == self.size:
-            slot = self.first % self.size
-            if self._kind[slot] & EVENT:
-                self._events.pop(slot, None)
-                if len(self._freed_events) < _MAX_EVENTS:  # of more, a gap counts too much rather than too little
-                    self._freed_events.append(self.first)
-            self.first += 1
-        return self.next % self.size
+    def _after_put(self):
+        self.running.next = self.ring.next
+        if self._journal is not None and self._journal.each and self._retry is None:
+            if not self._journal.keep_newest(self.running, self.ring, self._boots):
+                self._give_up()
 
-    def _give_up_oldest_event(self):
-        seq = self.first
-        while self._kind[seq % self.size] != EVENT:
-            seq += 1
-        self._events.pop(seq % self.size)
-        self._kind[seq % self.size] = EVENT | _FULL
+    # -- to flash ------------------------------------------------------------------------------------------------------
+
+    def poll(self, now, online):
+        """Writes to flash what must not wait any longer. `online`: the gateway is there."""
+        journal = self._journal
+        if journal is None:
+            return
+        if self._retry is True:
+            self._retry = now
+        if self._retry is not None:
+            if ticks_diff(now, self._retry) < _RETRY_MS:
+                return
+            self._retry = None
+        ring = self.ring
+        boot = self.running
+        if ring.next + journal.ahead >= journal.below:
+            journal.reserve(boot, ring.next, True)
+        pending = ring.next - max(boot.kept, boot.base)
+        self._watch(now, online)
+        if journal.each:
+            if self._behind:
+                self._behind = not self._spill(ring.next)
+        elif pending > ring.size - ring.size // 4 or pending and ring.many_events():
+            self._spill(boot.kept + _SPILL)
+        elif pending and self._down is True and (pending >= _SPILL or self._spilled is None):
+            if self._spill(boot.kept + _SPILL) and boot.kept == ring.next:
+                self._spilled = now
+
+    def _watch(self, now, online):
+        """Keeps spans short: ticks of more than 6 days ago mean nothing."""
+        if online:
+            self._down = None
+        elif self._down is None:
+            self._down = now
+        elif self._down is not True and ticks_diff(now, self._down) >= _DOWN_MS:
+            self._down = True
+        if self._spilled is not None and ticks_diff(now, self._spilled) >= _SPILL_MS:
+            self._spilled = None
+
+    def save(self):
+        """The end: everything goes to flash. How many records do not. 0: and it is said that the boot ended in
+        order."""
+        journal = self._journal
+        boot = self.running
+        if journal is None:
+            return self.backlog()
+        self._retry = None
+        self._spill(self.ring.next)
+        left = self.ring.next - max(boot.kept, boot.base)
+        if not left:
+            try:
+                journal.end(boot)
+            except OSError:
+                pass  # then the next boot reports what may be missing, which is nothing
+        return left
+
+    def _spill(self, end):
+        """Writes the oldest records in RAM to the journal, up to `end` - 1. Whether it worked."""
+        boot = self.running
+        if self._retry is not None:
+            return False
+        boot.kept = max(boot.kept, boot.base)
+        if self._journal.keep(boot, self.ring, min(end, self.ring.next), self._boots):
+            return True
+        self._give_up()
+        return False
+
+    def _give_up(self):
+        self._retry = True  # `poll` puts the time in its place
+        if self._journal.each:
+            self._behind = True
+            self._journal.reserve(self.running, self.ring.next, False)
 
     # -- out -----------------------------------------------------------------------------------------------------------
 
     def boots(self):
-        """Every boot that holds something, the running one last: (boot, first held, next)."""
-        return ((self.boot, self.base, self.next),)
+        """Every boot that still has something to be sent, oldest first, and the running one."""
+        return self._boots
+
+    def newest_ms(self, boot):
+        """When the newest record that is held of a boot was taken, None where that is not known."""
+        ring = self.ring
+        if boot is self.running:
+            return ring.t_ms(ring.next - 1) if ring.next > ring.first else None
+        return boot.t_ms
 
     def backlog(self):
         """Sequence numbers that are not acknowledged."""
-        return self.next - self.base
+        count = 0
+        for boot in self._boots:
+            count += boot.end() - boot.base
+        return count
 
-    def run(self, limit):
-        """How many records from `sent` on make the next frame: samples (`limit` at most), one event, or one gap."""
-        seq = self.sent
-        if seq >= self.next:
-            return 0
-        if seq < self.first:
-            return self.first - seq
-        kind = self._kind[seq % self.size]
-        if kind == EVENT:
-            return 1
-        last = self.next if kind else min(self.next, seq + limit)
-        while seq < last and self.same(kind, self._kind[seq % self.size]):
-            seq += 1
-        return seq - self.sent
+    def under_way(self):
+        """Sequence numbers that were sent and are not acknowledged."""
+        count = 0
+        for boot in self._boots:
+            count += boot.sent - boot.base
+        return count
 
-    def same(self, kind, other):
-        """Whether two neighbours share a frame: samples among themselves, gaps of one reason among themselves."""
-        return kind == other if kind == SAMPLE else kind >> 1 == other >> 1 and other > EVENT
+    def load(self, limit):
+        """Finds the next frame, of `limit` samples at most. Returns `count`, 0 where there is nothing to send."""
+        for boot in self._boots:
+            if boot.sent < boot.end():
+                return self._load(boot, limit)
+        self.count = 0
+        return 0
 
-    def kind(self, seq):
-        """SAMPLE, EVENT, or -1 for what became a gap."""
-        if seq < self.first:
-            return -1
-        kind = self._kind[seq % self.size]
-        return kind if kind <= EVENT else -1
-
-    def why(self, seq):
-        """Why `seq` became a gap."""
-        return b"full" if seq < self.first else _WHY[self._kind[seq % self.size] >> 1]
-
-    def samples_lost(self, seq, count):
-        """How many of `count` records from `seq` on, all of one gap, were samples (the rest were events)."""
-        events = 0
-        if seq < self.first:
-            for freed in self._freed_events:
-                events += seq <= freed < seq + count
+    def _load(self, boot, limit):
+        seq = boot.sent
+        self.boot = boot
+        self.columns = self.own_columns
+        ring = self.ring
+        if seq < boot.refused_to:
+            self._be_gap(seq, boot.refused_to, b"refused", boot.refused_samples)
+        elif boot.freed_from <= seq < boot.freed_to:
+            self._be_gap(seq, boot.freed_to, b"full", boot.freed_samples)
+        elif boot is self.running and seq >= ring.first:
+            self._from(ring, seq, limit)
+        elif seq < boot.kept:
+            page = self._journal.load(boot, seq)
+            if page is None:  # what lies before was acknowledged in an earlier boot
+                boot.sent = self._journal.first(boot) or boot.kept
+                if boot.base == seq:
+                    boot.base = boot.sent
+                return self.load(limit)
+            self._from_page(page, boot, seq, limit)
+        elif boot is self.running:
+            self._be_gap(seq, ring.first, b"full", ring.samples_lost(seq, ring.first - seq))
         else:
-            for i in range(seq, seq + count):
-                events += self._kind[i % self.size] & EVENT
-        return count - events
+            self._gap.be(b"power_loss", 0, boot.below - boot.next)
+            self._be(self._gap, seq, 1)
+        return self.count
 
-    def sensor(self, seq):
-        return self._sensor[seq % self.size]
+    def _from(self, source, seq, limit):
+        if self.columns is not None:
+            limit = min(limit, self.columns.limit)
+        self._be(source, seq, source.run(seq, limit))
 
-    def t_ms(self, seq):
-        slot = seq % self.size
-        return (self._t_high[slot] << _HALF_BITS) + self._t_low[slot]
+    def _from_page(self, page, boot, seq, limit):
+        if boot is not self.running and boot.profile != self.running.profile and page.kind(seq) == SAMPLE:
+            if boot.columns is None:
+                columns = self._journal.columns(boot)
+                boot.columns = self.own_columns.other(columns) if columns else False
+            if not boot.columns:  # nobody knows any more what these numbers mean
+                count = page.run(seq, _NO_LIMIT)
+                self._be_gap(seq, seq + count, b"other", count)
+                return
+            self.columns = boot.columns
+        self._from(page, seq, limit)
 
-    def value(self, seq, i):
-        return self._values[seq % self.size * self.width + i]
+    def _be_gap(self, seq, end, why, lost):
+        self._be(self._gap.be(why, lost), seq, end - seq)
 
-    def event(self, seq):
-        return self._events[seq % self.size]
+    def _be(self, source, seq, count):
+        self.source = source
+        self.seq = seq
+        self.count = count
+
+    def mark_sent(self):
+        """The frame that `load` found is under way."""
+        self.boot.sent += self.count
+        kind = self.source.kind(self.seq)
+        if kind == SAMPLE:
+            self._lost = self.count
+        else:
+            self._lost = self.source.samples_lost(self.seq, self.count) if kind == GAP else 0
 
     # -- what the gateway says -----------------------------------------------------------------------------------------
 
-    def ack(self, seq):
-        """Everything through `seq` is on the gateway's disk. False for what was never sent: that is not believed."""
-        if seq >= self.sent:
-            return False
-        self._free_through(seq)
-        return True
+    def ack(self, number, seq):
+        """Everything of a boot through `seq` is on the gateway's disk. False for what was never sent: that is not
+        believed."""
+        for boot in self._boots:
+            if boot.number == number:
+                if seq >= boot.sent and (boot is self.running or boot.sent < boot.end()):
+                    return False  # of an ended boot that is sent wholly, the gateway may know more than we do
+                self._free(boot, seq)
+                return True
+        return True  # of a boot that was forgotten meanwhile
 
     def resume(self, committed):
-        """A new connection: the gateway has everything through `committed` (-1: nothing). False where that is more
-        than there is. Less than was acknowledged is believed: it was restored from a backup, and counts the hole."""
-        if committed >= self.next:
+        """A new connection: what the gateway has, by boot number (left out or -1: nothing). False where that is more
+        than the running boot has. Less than was acknowledged is believed: it was restored from a backup, and counts
+        the hole."""
+        if committed.get(self.running.number, -1) >= self.ring.next:
             return False
-        self._free_through(committed)
+        for boot in list(self._boots):
+            seq = committed.get(boot.number, -1)
+            if boot is not self.running:
+                if seq + 1 < boot.below:
+                    seq = min(seq, boot.next - 1)  # not the place of the open gap: that it ended there is news
+            self._free(boot, seq)
         self.rewind()
         return True
 
     def rewind(self):
         """Sends again from the first that is not acknowledged."""
-        self.sent = self.base
+        for boot in self._boots:
+            boot.sent = boot.base
 
-    def refuse(self, seq, count):
-        """The gateway cannot read these: they become a gap."""
-        for i in range(max(seq, self.first), min(seq + count, self.next)):
-            slot = i % self.size
-            if self._kind[slot] <= EVENT:
-                self._kind[slot] |= _REFUSED
-                self._events.pop(slot, None)
+    def refuse(self):
+        """The gateway cannot read the one frame that is under way: it becomes a gap."""
+        boot = self.boot
+        boot.refused_to = boot.sent
+        boot.refused_samples = self._lost
+        if boot is not self.running and boot.sent > boot.next:  # not even how it ended: that is all there was to say
+            self._free(boot, boot.sent)
+        self.rewind()
 
     def rename(self, boot):
-        """Goes on under a new identity, counting from 0 again: the gateway says it knows more than there is."""
-        shift = self.base
-        turn = shift % self.size
-        _rotate(self._kind, turn)
-        _rotate(self._sensor, turn)
-        _rotate(self._t_low, turn)
-        _rotate(self._t_high, turn)
-        _rotate(self._values, turn * self.width)
-        self._events = {(slot - turn) % self.size: body for slot, body in self._events.items()}
-        self._freed_events = [seq - shift for seq in self._freed_events]
-        self.first -= shift
-        self.next -= shift
-        self.base = self.sent = 0
-        self.boot = boot
+        """Goes on under a new identity, counting from 0 again: the gateway says it knows more than there is. What lies
+        only on flash, under the old identity, is lost, and counted."""
+        old = self.running
+        ring = self.ring
+        shift = old.base
+        ring.renumber(shift)
+        boot.next = ring.next
+        boot.kept = 0
+        if self._journal is not None:
+            self._journal.rename(boot)
+        self._boots[-1] = self.running = self.boot = boot
 
-    def _free_through(self, seq):
-        while self.first <= seq:
-            slot = self.first % self.size
-            if self._kind[slot] == EVENT:
-                self._events.pop(slot, None)
-            self.first += 1
-        self.base = max(self.base, seq + 1)
-        self.sent = max(self.sent, self.base)
-        while self._freed_events and self._freed_events[0] < self.base:
-            self._freed_events.pop(0)
-
-
-def _rotate(array, count):
-    """Moves the first `count` items to the end, in place."""
-    _reverse(array, 0, count)
-    _reverse(array, count, len(array))
-    _reverse(array, 0, len(array))
-
-
-def _reverse(array, start, end):
-    end -= 1
-    while start < end:
-        array[start], array[end] = array[end], array[start]
-        start += 1
-        end -= 1
+    def _free(self, boot, seq):
+        """Everything through `seq` is acknowledged."""
+        if seq < boot.base:
+            return
+        if boot.freed_from <= seq < boot.freed_to - 1:  # the gap has grown since it was sent
+            boot.freed_samples = min(boot.freed_samples, boot.freed_to - 1 - seq)
+            boot.freed_from = seq + 1
+        boot.base = seq + 1
+        boot.sent = max(boot.sent, boot.base)
+        if boot is self.running:
+            self.ring.free_through(seq)
+            boot.kept = max(boot.kept, boot.base)
+        if self._journal is not None:
+            if boot is not self.running and boot.base >= boot.end():
+                self._journal.forget(boot)
+                self._boots.remove(boot)
+            else:
+                self._journal.free_through(boot, seq)

@@ -2,7 +2,6 @@
 
 import binascii
 import gc
-import json
 import os
 import time
 
@@ -12,8 +11,8 @@ from device.clock import Clock
 
 clock = Clock(time.ticks_ms)
 urandom = os.urandom
+FLASH_ROOT = ""
 
-_BOOT_FILE = "/boot.json"
 _WATCHDOG_MS = 30000
 _WATCHDOG_REPL_MS = 24 * 3600 * 1000  # a board's watchdog cannot be stopped, only be given more time
 
@@ -47,27 +46,6 @@ def reset_cause():
 
 def restart():
     machine.reset()
-
-
-def next_boot():
-    """Counts this start in a file and returns its number. A missing or torn file starts again at 1: the number only
-    orders boots, the random id is what tells them apart."""
-    number = 0
-    try:
-        with open(_BOOT_FILE) as file:
-            number = json.load(file)["boot"]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    if type(number) is not int or not 0 <= number < 0x7FFFFFFF:
-        number = 0
-    number += 1
-    try:
-        with open(_BOOT_FILE + ".new", "w") as file:
-            json.dump({"boot": number}, file)
-        os.rename(_BOOT_FILE + ".new", _BOOT_FILE)  # littlefs: either the old or the new, whenever the power goes
-    except OSError as error:
-        print("boot counter not kept:", error)
-    return number
 
 
 def led(outputs):

@@ -103,7 +103,7 @@ class Sampler:
         """Per sensor, what it measured last."""
         self._outbox = outbox
         self._clock = clock
-        self._kept = True
+        self._before = 0  # the outbox's `next`, before the sample that is being taken went in
 
     def poll(self, now):
         """Takes what is due. Returns ms until the next is. Allocates nothing unless something goes wrong."""
@@ -137,12 +137,12 @@ class Sampler:
 
     def _take(self, number, sensor, now):
         t_ms = self._clock.uptime_ms()
-        self._kept = False
+        self._before = -1
         try:
             self._read(sensor, t_ms, now)
             self._put(number, sensor, t_ms)
         except KeyboardInterrupt:  # Ctrl-C, at any place: a measurement that was begun leaves its trace
-            if not self._kept:
+            if self._before in (-1, self._outbox.next):
                 sensor.forget()
                 self._put(number, sensor, t_ms)
             raise
@@ -162,8 +162,8 @@ class Sampler:
 
     def _put(self, number, sensor, t_ms):
         sensor.newest_ms = t_ms
+        self._before = self._outbox.next  # Ctrl-C may strike behind it, too, while the sample is written to flash
         self._outbox.put_sample(number, t_ms, sensor.values, len(sensor.values))
-        self._kept = True  # Ctrl-C strikes at jumps only, and there is none in between
 
     def _event(self, sensor, t_ms, code, data):
         self._outbox.put_event(t_ms, wire.event_body(code, sensor.name, data))

@@ -9,7 +9,7 @@ import json
 from micropython import const
 
 from device.fast import put
-from device.outbox import EVENT, SAMPLE
+from device.ring import EVENT, SAMPLE
 from device.sensors import NULL
 
 SUBPROTOCOL = "mpy-gateway.v1"
@@ -31,6 +31,7 @@ class Column:
     """One quantity of the profile: its `name`, and `decimals` of the integers kept for it."""
 
     def __init__(self, name, decimals):
+        self.name = name
         self.head = b'"' + name.encode() + b'":'
         self.decimals = decimals
         self.room = len(self.head) + 3  # "[", "]" and a comma
@@ -109,6 +110,7 @@ class Columns:
 
     def __init__(self, sensors, frame_bytes):
         self._sensors = sensors
+        self._frame_bytes = frame_bytes
         fixed = 96 + sum(column.room for columns in sensors for column in columns)
         sample = _T_BYTES + _VALUE_BYTES * sum(len(columns) for columns in sensors)
         self.limit = min(MAX_SAMPLES, (frame_bytes - fixed) // sample)
@@ -116,11 +118,18 @@ class Columns:
         if self.limit < 1:
             raise ValueError("the quantities of this profile do not fit into a frame of %d bytes" % frame_bytes)
 
-    def samples(self, out, outbox, count):
-        """`count` samples from `outbox.sent` on."""
-        seq = outbox.sent
+    def other(self, sensors):
+        """Columns of another profile: [[name, decimals], ...] per sensor."""
+        return Columns([[Column(*column) for column in columns] for columns in sensors], self._frame_bytes)
+
+    def as_lists(self):
+        """What `other` takes, of these."""
+        return [[[column.name, column.decimals] for column in columns] for columns in self._sensors]
+
+    def samples(self, out, boot, outbox, seq, count):
+        """`count` samples of the source `outbox` from `seq` on."""
         out.raw(b'{"type":"samples","boot":')
-        out.integer(outbox.boot.number)
+        out.integer(boot.number)
         out.raw(b',"seq":')
         out.integer(seq)
         out.raw(b',"t":[')
@@ -179,27 +188,32 @@ class Columns:
         return not empty
 
 
-def record(out, outbox, columns, count):
-    """The frame of `count` records from `outbox.sent` on, as `outbox.run` counted them."""
-    seq = outbox.sent
-    kind = outbox.kind(seq)
+def record(out, outbox):
+    """The frame that `outbox.load` found."""
+    source = outbox.source
+    seq = outbox.seq
+    kind = source.kind(seq)
     if kind == SAMPLE:
-        columns.samples(out, outbox, count)
+        outbox.columns.samples(out, outbox.boot, source, seq, outbox.count)
     elif kind == EVENT:
         _start(out, b'{"type":"event","boot":', outbox.boot.number, b',"seq":', seq)
         out.raw(b',"t":')
-        out.integer(outbox.t_ms(seq))
+        out.integer(source.t_ms(seq))
         out.raw(b",")
-        out.raw(outbox.event(seq))
+        out.raw(source.event(seq))
         out.raw(b"}")
     else:
         _start(out, b'{"type":"gap","boot":', outbox.boot.number, b',"from":', seq)
-        out.raw(b',"to":')
-        out.integer(seq + count - 1)
-        out.raw(b',"count":')
-        out.integer(outbox.samples_lost(seq, count))
+        if source.at_most(seq) is None:
+            out.raw(b',"to":')
+            out.integer(seq + outbox.count - 1)
+            out.raw(b',"count":')
+            out.integer(source.samples_lost(seq, outbox.count))
+        else:
+            out.raw(b',"to":null,"at_most":')
+            out.integer(source.at_most(seq))
         out.raw(b',"why":"')
-        out.raw(outbox.why(seq))
+        out.raw(source.why(seq))
         out.raw(b'"}')
 
 
@@ -221,13 +235,17 @@ def event_body(code, sensor=None, data=None):
 
 
 def hello(out, device, hardware, node, firmware, t_ms, boots):
-    """`boots` as `Outbox.boots` gives them."""
-    boots = [
-        {"boot": boot.number, "id": boot.id, "first": first, "next": next, "profile": boot.profile}
-        for boot, first, next in boots
-    ]
+    """`boots`: (Boot, when its newest record was taken or None), oldest first."""
+    boots = [_hello_boot(boot, newest_ms) for boot, newest_ms in boots]
     body = {"device": device, "hardware": hardware, "node": node, "firmware": firmware, "t": t_ms, "boots": boots}
     _dump(out, "hello", body)
+
+
+def _hello_boot(boot, newest_ms):
+    body = {"boot": boot.number, "id": boot.id, "first": boot.base, "next": boot.next, "profile": boot.profile}
+    if newest_ms is not None:
+        body["t"] = newest_ms
+    return body
 
 
 def clock(out, id, t_ms):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from gateway.problems import Problems, did_you_mean
 from gateway.profile.model import INTEGER_LIMIT, Board, Bus, Delivery, Level, Output, Pin, Quantity, Sensor
+from gateway.profile.wear import BLOCK_BYTES, FIXED_BLOCKS, SYSTEM_BYTES, life_years
 from gateway.toml_lines import KeyPath
 
 _SAMPLE_BYTES = 10
@@ -18,6 +19,8 @@ _SAMPLE_BYTES = 10
 _VALUE_BYTES = 4
 _TAKEN_NAMES = frozenset({"at", "boot", "boot_id", "seq", "provisional"})
 """Keys of a `state` message beside its quantities (mqtt/TOPICS.md)."""
+_LEAST_YEARS = 5
+"""So long the flash must last."""
 _RING_SHARE = 4
 """The ring may take one part in four of the heap: the rest is code, buffers and what is not yet collected."""
 
@@ -184,12 +187,36 @@ def _ring_fits(parts: Parts, problems: Problems) -> None:
         )
 
 
-def _power_loss_is_kept(parts: Parts, problems: Problems) -> None:
-    """A promise nobody keeps is worse than none: this firmware has no samples on flash yet."""
-    if parts.delivery.power_loss == "none":
+def _flash_lasts(parts: Parts, problems: Problems) -> None:
+    if parts.board is None or not parts.sensors:
+        return
+    sensors = parts.sensors.values()
+    widest = max(len(sensor.quantities) for sensor in sensors)
+    periods = [sensor.period_ms for sensor in sensors]
+    years = life_years(parts.board.flash_bytes, periods, widest, parts.delivery.power_loss)
+    if years < _LEAST_YEARS:
+        fastest = min(sensors, key=lambda sensor: sensor.period_ms)
+        advice = (
+            'say power_loss = "unsent", or take a longer period'
+            if parts.delivery.power_loss == "none"
+            else "take a longer period"
+        )
         problems.add(
-            ("delivery", "power_loss"),
-            '"none" is not available in this version, whose firmware keeps samples in memory: say "unsent"',
+            ("sensors", fastest.name, "period_ms"),
+            f'with power_loss = "{parts.delivery.power_loss}" these periods wear the flash out in {years:.1f} years, '
+            f"less than {_LEAST_YEARS}: {advice}",
+        )
+
+
+def _flash_holds_it(parts: Parts, problems: Problems) -> None:
+    if parts.board is None:
+        return
+    most = parts.board.flash_bytes - SYSTEM_BYTES - FIXED_BLOCKS * BLOCK_BYTES
+    if parts.delivery.flash_bytes > most:
+        problems.add(
+            ("delivery", "flash_bytes"),
+            f"{parts.delivery.flash_bytes} bytes for samples do not fit beside the firmware on the flash of "
+            f"{parts.board.title}: {max(0, most)} at most",
         )
 
 
@@ -201,5 +228,6 @@ _RULES = (
     _addresses_differ,
     _pins_fit,
     _ring_fits,
-    _power_loss_is_kept,
+    _flash_lasts,
+    _flash_holds_it,
 )

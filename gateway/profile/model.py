@@ -238,7 +238,10 @@ class Delivery(Table):
     ram_samples: int = Field(default=512, ge=16, le=4096)
     """Samples kept in memory; the oldest go first."""
     power_loss: Literal["none", "unsent"] = "unsent"
-    """What a power cut may cost. `none`: each sample is on flash before it is sent. `unsent`: what has no ack yet."""
+    """What a power cut may cost. `none`: each sample is on flash before it is sent. `unsent`: what is not acknowledged
+    and not yet on flash, where it goes when the link has been down for 2 s."""
+    flash_bytes: int = Field(default=1 << 20, ge=1 << 15, le=1 << 23)
+    """Flash for samples that wait for the gateway; the oldest go first."""
 
 
 @dataclass(frozen=True, slots=True)

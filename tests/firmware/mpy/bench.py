@@ -72,7 +72,7 @@ class Parts:
         self.now = 5
         self.clock = Clock(self.ticks)
         columns = [wire.Column(name, decimals) for name, decimals in CLIMATE]
-        self.box = Outbox(Boot(1, "00" * 8, "00" * 8), slots, 3)
+        self.box = Outbox(Boot(1, "00" * 8, "00" * 8), slots, 3, columns=wire.Columns([columns], 4096))
         config = {"name": "climate", "period_ms": 1}
         config["quantities"] = [{"name": name, "decimals": decimals} for name, decimals in CLIMATE]
         self.sampler = Sampler([Sensor(config, Driver(), self.now)], self.box, self.clock)
@@ -82,7 +82,6 @@ class Parts:
             self.box,
             self.sampler,
             Commands(self.clock, None),
-            wire.Columns([columns], 4096),
             self.net,
             self.clock,
             self.urandom,
@@ -176,7 +175,7 @@ def backlog():
     start = utime.ticks_us()
     while rounds < 20:
         parts.box.rewind()
-        while parts.box.sent < parts.box.next:
+        while parts.box.running.sent < parts.box.next:
             parts.link.poll(parts.now)
         rounds += 1
     seconds = utime.ticks_diff(utime.ticks_us(), start) / 1000000

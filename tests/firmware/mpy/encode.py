@@ -15,7 +15,7 @@ from device.sensors import NULL
 def frames(case):
     columns = wire.Columns([[wire.Column(*column) for column in sensor] for sensor in case["sensors"]], 4096)
     width = max(len(sensor) for sensor in case["sensors"])
-    box = Outbox(Boot(17, "9f3c11d2c01b6a55", "5a0f9c3be1d27718"), case["slots"], width)
+    box = Outbox(Boot(17, "9f3c11d2c01b6a55", "5a0f9c3be1d27718"), case["slots"], width, columns=columns)
     for record in case["records"]:
         if len(record) == 3:
             sensor, t_ms, values = record
@@ -24,13 +24,10 @@ def frames(case):
         else:
             box.put_event(5, wire.event_body(record[0], None, record[1]))
     out = wire.Writer(bytearray(4096), 0)
-    while True:
-        count = box.run(min(case["limit"], columns.limit))
-        if not count:
-            break
-        wire.record(out.clear(), box, columns, count)
+    while box.load(case["limit"]):
+        wire.record(out.clear(), box)
         print(str(bytes(out.buf[: out.at]), "utf8"))
-        box.sent += count
+        box.mark_sent()
 
 
 frames(json.loads(sys.stdin.read()))

@@ -6,7 +6,7 @@ from device import config, port
 from device.node import Node
 
 folder = sys.argv[1]
-port._BOOT_FILE = folder + "/boot.json"
+port.FLASH_ROOT = folder
 try:
     settings, profile = config.load(folder + "/settings.json", folder + "/profile.json")
 except config.ConfigError as error:

@@ -89,12 +89,12 @@ class Bench:
         self.clock = Clock(self.hand)
         self.net = Net()
         self.log = Log()
-        self.box = Outbox(Boot(17, "9f3c11d2c01b6a55", "5a0f9c3be1d27718"), slots, 1)
+        columns = wire.Columns([[wire.Column("temperature", 2)]], 4096)
+        self.box = Outbox(Boot(17, "9f3c11d2c01b6a55", "5a0f9c3be1d27718"), slots, 1, columns=columns)
         self.commands = Commands(self.clock, lambda lit: None)
         self.random = 0xFF
-        columns = wire.Columns([[wire.Column("temperature", 2)]], 4096)
         who = Identity("greenhouse", "a4cf12b0c3d4", "climate-node", "t", "gw", 8765)
-        self.link = Link(who, self.box, Sampler(), self.commands, columns, self.net, self.clock, self.urandom, self.log)
+        self.link = Link(who, self.box, Sampler(), self.commands, self.net, self.clock, self.urandom, self.log)
         self.link.start()
 
     def urandom(self, size):
@@ -203,7 +203,7 @@ def test_it_says_hello_first_and_nothing_more_before_the_welcome():
     check.equal(hello[0]["type"], "hello")
     check.equal(
         hello[0]["boots"],
-        [{"boot": 17, "id": "9f3c11d2c01b6a55", "first": 0, "next": 3, "profile": "5a0f9c3be1d27718"}],
+        [{"boot": 17, "id": "9f3c11d2c01b6a55", "first": 0, "next": 3, "profile": "5a0f9c3be1d27718", "t": 2000}],
     )
     bench.welcome()
     bench.poll()
@@ -225,14 +225,14 @@ def test_it_goes_on_behind_what_is_committed():
     bench.online(committed=3)
     bench.samples(1)
     bench.poll()
-    check.equal(bench.box.base, 4)
+    check.equal(bench.box.running.base, 4)
     bench.net.ended = True
     bench.poll()
     bench.wait_ms()
     bench.net.ended = False
     hello = bench.online(committed=7)
     check.equal((hello["boots"][0]["first"], hello["boots"][0]["next"]), (4, 11))
-    check.equal(bench.box.base, 8)
+    check.equal(bench.box.running.base, 8)
 
 
 def test_no_more_than_the_window_is_under_way():
@@ -242,12 +242,12 @@ def test_no_more_than_the_window_is_under_way():
     bench.welcome(window=10)
     bench.poll(times=5)
     bench.frames()
-    check.equal(bench.box.sent, 10)
+    check.equal(bench.box.running.sent, 10)
     bench.ack(3)
     bench.poll()
-    check.equal(bench.box.sent, 14)
+    check.equal(bench.box.running.sent, 14)
     bench.ack(13)
-    check.equal(bench.box.sent, 24)
+    check.equal(bench.box.running.sent, 24)
 
 
 def test_acks_of_what_was_never_sent_and_of_other_boots_change_nothing():
@@ -257,7 +257,7 @@ def test_acks_of_what_was_never_sent_and_of_other_boots_change_nothing():
     bench.ack(4)
     bench.say({"type": "ack", "boot": 16, "seq": 1})
     bench.poll()
-    check.equal(bench.box.base, 0)
+    check.equal(bench.box.running.base, 0)
 
 
 def test_a_backlog_above_the_window_keeps_the_live_value_fresh_once_a_second():
@@ -306,7 +306,7 @@ def test_a_record_refused_twice_becomes_a_gap_and_the_rest_goes_on():
     bench.error("frame.json")
     bench.poll()
     check.equal(bench.records(), [("gap", 0, 4), ("event", 5)])
-    check.equal(bench.box.event(5), b'"code":"frame.refused","data":{"code": "frame.json"}')
+    check.equal(bench.box.ring.event(5), b'"code":"frame.refused","data":{"code": "frame.json"}')
     bench.ack(5)
     bench.samples(1)
     bench.poll()
@@ -319,7 +319,7 @@ def test_an_error_whose_frame_is_acknowledged_all_the_same_refuses_nothing():
     bench.online()
     for _ in range(5):
         bench.error("frame.columns")
-        bench.ack(bench.box.sent - 1)
+        bench.ack(bench.box.running.sent - 1)
         bench.samples(1)
         bench.poll()
     check.equal(bench.records(), [(i, i) for i in range(2, 7)])
@@ -560,7 +560,7 @@ def test_frames_that_make_no_sense_change_nothing():
     bench.say(b"rubbish", 0x82)
     bench.say({"type": "welcome", "window": 1, "boots": []})
     bench.poll()
-    check.equal((bench.link.state, bench.frames(), bench.box.base), (ONLINE, [], 0))
+    check.equal((bench.link.state, bench.frames(), bench.box.running.base), (ONLINE, [], 0))
 
 
 def test_a_binary_echo_is_answered():
@@ -643,12 +643,12 @@ def test_after_a_poll_torn_by_ctrl_c_it_connects_anew_and_sends_again():
     bench = Bench()
     bench.samples(3)
     bench.online()
-    bench.box.sent = 3
+    bench.box.running.sent = 3
     bench.link._ws.tx_end += 7  # half a frame
     bench.link.again()
     check.true(not bench.net.open)
     bench.online()
-    check.equal((bench.box.base, bench.box.sent), (0, 3))
+    check.equal((bench.box.running.base, bench.box.running.sent), (0, 3))
 
 
 def test_stop_does_not_wait_for_a_gateway_that_is_gone():

@@ -54,11 +54,11 @@ class Bench:
         found = []
         box = self.outbox
         while self.seen < box.next:
-            if box.kind(self.seen) == EVENT:
-                found.append(box.event(self.seen).decode())
+            if box.ring.kind(self.seen) == EVENT:
+                found.append(box.ring.event(self.seen).decode())
             else:
-                width = len(self.sampler.sensors[box.sensor(self.seen)].columns)
-                found.append((box.t_ms(self.seen), [box.value(self.seen, i) for i in range(width)]))
+                width = len(self.sampler.sensors[box.ring.sensor(self.seen)].columns)
+                found.append((box.ring.t_ms(self.seen), [box.ring.value(self.seen, i) for i in range(width)]))
             self.seen += 1
         return found
 

@@ -46,7 +46,7 @@ def test_the_boards_profile_holds_what_the_firmware_uses_and_nothing_else(profil
             },
         ],
         "outputs": [{"name": "led", "kind": "led", "pin": 2, "active": "high"}],
-        "delivery": {"ram_samples": 512, "power_loss": "unsent"},
+        "delivery": {"ram_samples": 512, "power_loss": "unsent", "flash_bytes": 1 << 20},
     }
 
 

@@ -148,7 +148,10 @@ def test_all_problems_come_together_in_the_order_of_the_file(tmp_path):
         (('sda = "GPIO21"', 'sda = "GPIO12"'), "(high at reset selects 1.8 V flash: the board does not start)"),
         # memory
         (("ram_samples = 512", "ram_samples = 4096"), "take more than a quarter of the 163840 bytes"),
-        (('"unsent"', '"none"'), 'delivery.power_loss: "none" is not available in this version'),
+        (
+            ('power_loss = "unsent"', 'power_loss = "unsent"\nflash_bytes = 4000000'),
+            "delivery.flash_bytes: 4000000 bytes for samples do not fit beside the firmware",
+        ),
         # drivers
         (('chip = "bme280"', 'chip = "bme281"'), 'sensors.climate.chip: no driver for "bme281": there is neither '),
         (

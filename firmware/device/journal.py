@@ -1,0 +1,310 @@
+"""Shell: what outlives a power cut, kept in /outbox on the flash: segments, tails and the records of the boots.
+
+At power-up `begin` finds out how the boot before ended, and what is still held of it and of older ones. While it runs,
+`keep` writes records to segments, `keep_newest` to the tails, `reserve` the promise that bounds what a cut may cost.
+
+Nothing in here stops the sampling: where the flash is full or fails, records stay in RAM, and it is tried again later.
+"""
+
+import json
+import os
+from micropython import const
+
+from device.bootfile import Boot, BootFiles, free_number
+from device.segments import BLOCK, Segments
+from device.tails import SLOTS, Tails
+
+MAX_BOOTS = const(24)  # ended ones: a hello that lists them fits into a frame
+_MAX_SEGMENTS = const(100)
+_LARGEST_SEGMENT = const(16384)
+_FOREVER = const(0x3FFFFFFF)
+_ENOSPC = const(28)
+
+
+class Journal:
+    def __init__(self, root, flash_bytes, step, each, log):
+        """`root`: where the flash is mounted, "" on a board. `flash_bytes`: for segments. `step`: how many records are
+        promised at a time. `each`: every record is on flash before it is sent."""
+        folder = root + "/outbox"
+        for path in (folder, folder + "/boots", folder + "/segments", folder + "/tails"):
+            try:
+                os.mkdir(path)
+            except OSError:
+                pass  # it is there; or the flash fails, which will show
+        self._old_counter = root + "/boot.json"
+        self._files = BootFiles(folder + "/boots")
+        segment_bytes = min(_LARGEST_SEGMENT, flash_bytes // 8 // BLOCK * BLOCK)
+        self._segments = Segments(folder + "/segments", segment_bytes)
+        self._tails = Tails(folder + "/tails")
+        self._most_blocks = flash_bytes // BLOCK
+        self._step = step
+        self.ahead = step // 2
+        """So many records before the promise ends it is time to make it anew."""
+        self.each = each
+        self._log = log
+        self._strict = False  # what stands in the file of the running boot
+        self._written = False  # whether it is there at all
+        self.below = 0  # no record may reach this before `reserve` is called
+        self.failing = False
+        self.failures = 0
+        self.forgotten = None  # (boots, records) that were held and are not any more, for an event
+
+    # -- power-up ------------------------------------------------------------------------------------------------------
+
+    def begin(self, profile, id, columns):
+        """(running Boot, [ended Boots that are still held, oldest first]). `columns`: of the running profile, as
+        `BootFiles.write_columns` takes them."""
+        held = self._files.ended()
+        before = self._files.running()
+        number = self._counter()
+        new = []
+        if before:
+            number = before[0].number
+            held = [other for other in held if other.id != before[0].id]  # a cut struck between the two files
+            self._find_end(*before)
+            new.append(before[0])
+        new += self._orphans(held + new)
+        held = [boot for boot in held + new if self._settle(boot)]
+        self._bound(held)
+        for boot in new:
+            if boot in held:
+                self._try(self._files.write_ended, boot)
+        boot = Boot(free_number(number + 1, held), id, profile)
+        self.reserve(boot, 0, True)
+        if self._written:
+            try:
+                os.remove(self._old_counter)
+            except OSError:
+                pass
+        self._files.keep_columns([boot.profile for boot in held] + [profile])
+        self._try(self._files.write_columns, profile, columns)
+        return boot, held
+
+    def _counter(self):
+        """The last boot's number where only the file of an older firmware says it."""
+        try:
+            with open(self._old_counter) as file:
+                number = json.load(file)["boot"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+        return number if type(number) is int else 0
+
+    def _find_end(self, boot, clean, strict):
+        """How the boot before this one ended.
+
+        After an unclean end, nobody knows how many records it took beyond those on flash: fewer than `below`, which it
+        promised before it took them. The gap begins behind all that is known here: on flash, or acknowledged when the
+        file was last written. Behind that the gateway may have more; it cuts off what it has, so the gap is the same
+        each time it is sent. This holds even where the gateway was restored from an old backup: a record it lost then
+        lies below `from`, where the gateway sees a hole and counts it, or between `from` and `below`, where it is in
+        the bound."""
+        if clean:
+            boot.below = 0
+            self._segments.end(boot)  # for the time of the newest
+            return
+        below = boot.below
+        kept = self._segments.end(boot)
+        run = self._tails.read(boot)
+        if run and run.next > kept:
+            if run.first > kept:  # what lies between is acknowledged: it had to be, before a tail was used again
+                self._drop(boot)
+            try:
+                kept = self._segments.append(boot, run, max(kept, run.first), run.next)
+                boot.t_ms = run.t_ms(run.next - 1) if run.kind(run.next - 1) < 2 else boot.t_ms
+            except OSError as error:  # then they are lost: `below` says how many
+                self._failed(error)
+            below = max(below, run.next + 1) if kept < run.next else below
+        boot.next = boot.kept = max(kept, boot.base)
+        if strict:  # one record at most was taken and not yet written
+            below = max(boot.next, run.next if run else 0) + 1
+        boot.below = below if below > boot.next else 0
+
+    def _orphans(self, held):
+        """Boots of which only segments are left, their file being unreadable."""
+        found = []
+        numbers = [boot.number for boot in held]
+        for number in self._segments.numbers():
+            if number in numbers:
+                continue
+            owner = self._segments.owner(number)
+            if owner is None or owner[0] in [boot.id for boot in held]:
+                self._drop(Boot(number, "", ""))
+                continue
+            boot = Boot(number, owner[0], owner[1])
+            boot.next = boot.kept = self._segments.end(boot)
+            boot.below = boot.next + self._step
+            found.append(boot)
+        return found
+
+    def _settle(self, boot):
+        """Finds where what is held of an ended boot begins. False where nothing is held: it is forgotten."""
+        segments = self._segments
+        first = segments.first(boot.number)
+        while first is not None and segments.first_end(boot.number, boot.next) <= boot.freed_to:
+            segments.remove_first(boot.number)  # a cut struck while it was freed
+            first = segments.first(boot.number)
+        if boot.freed_to > boot.base:
+            boot.base = max(boot.base, boot.freed_from)
+        elif first is not None:
+            boot.base = max(boot.base, first)
+        elif boot.below > boot.next:
+            boot.base = boot.next
+        boot.sent = boot.base
+        if boot.base < boot.end():
+            return True
+        self.forget(boot)
+        return False
+
+    def _bound(self, held):
+        """A device that starts again and again keeps the boots that hold most."""
+        boots = records = 0
+        while len(held) > MAX_BOOTS:
+            boot = min(held, key=lambda boot: boot.next - boot.base)
+            held.remove(boot)
+            boots += 1
+            records += max(boot.next, boot.below) - boot.base
+            self.forget(boot)
+        if boots:
+            self.forgotten = (boots, records)
+
+    # -- while it runs -------------------------------------------------------------------------------------------------
+
+    def reserve(self, boot, next, strict):
+        """Promises that no record reaches `below` before this is called again. With `strict`, that every record is on
+        flash before the next is taken."""
+        strict = strict and self.each
+        below = _FOREVER if strict else next + self._step
+        try:
+            self._files.write_running(boot, next + 1 if strict else below, strict=strict)
+            self._written = True
+            self._strict = strict
+        except OSError as error:
+            # The promise cannot be kept, and sampling goes on: a flash that takes no small file will hardly give back
+            # what a later boot would have to reckon with.
+            self._failed(error)
+        self.below = below
+
+    def end(self, boot):
+        """A clean end: all of `boot` is on flash or acknowledged. OSError."""
+        self._files.write_running(boot, 0, clean=True)
+        self.below = 0  # whoever takes another record after all takes the word back first
+
+    def keep(self, boot, ring, end, boots):
+        """Writes the records of `ring` from `boot.kept` to `end` - 1 to the journal, freeing the oldest of `boots`
+        where there is no room. False where it fails."""
+        if not self._written:  # else they would be found without their boot
+            self.reserve(boot, ring.next, False)
+            if not self._written:
+                return False
+        try:
+            while boot.kept < end:
+                self._make_room(boots)
+                try:
+                    kept = self._segments.append(boot, ring, boot.kept, end)
+                except OSError as error:
+                    if error.errno != _ENOSPC or not self._free_oldest(boots):
+                        raise
+                    self._most_blocks = max(2, min(self._most_blocks, self._segments.blocks + 2))
+                    continue
+                boot.kept = kept
+                ring.keep_through(kept - 1)
+            if self.each and not self._strict and boot.kept == ring.next:
+                self.reserve(boot, ring.next, True)
+        except OSError as error:
+            self._failed(error)
+            return False
+        if self.failing:
+            self.failing = False
+            self._log("info", "flash: works again")
+        return True
+
+    def keep_newest(self, boot, ring, boots):
+        """Of a boot that keeps each: the newest record, before anything else is done. False where it fails."""
+        seq = ring.next - 1
+        if self._strict and seq - SLOTS < max(boot.base, boot.kept):
+            try:
+                if self._tails.write(boot, ring, seq):
+                    return True
+            except OSError as error:
+                self._failed(error)
+        return self.keep(boot, ring, ring.next, boots)
+
+    def _make_room(self, boots):
+        segments = self._segments
+        while segments.blocks + 2 > self._most_blocks or segments.count() >= _MAX_SEGMENTS:
+            if not self._free_oldest(boots):
+                break
+
+    def _free_oldest(self, boots):
+        """The oldest segment makes way. Its boot's file says so first: a cut in between leaves a file that is removed
+        at the next start."""
+        segments = self._segments
+        for boot in boots:
+            first = segments.first(boot.number)
+            if first is None:
+                continue
+            end = segments.first_end(boot.number, boot.kept)
+            if boot is boots[-1] and end == boot.kept:
+                return False  # what is being written: the ring has room for more than that
+            start = max(boot.base, first)
+            before = boot.freed_from, boot.freed_to, boot.freed_samples
+            if boot.freed_to <= boot.base:
+                boot.freed_from = start
+                boot.freed_samples = 0
+            boot.freed_samples += segments.samples(boot, start, end)
+            boot.freed_to = end
+            try:
+                if boot is boots[-1]:
+                    self._files.write_running(boot, boot.next + 1 if self._strict else self.below, strict=self._strict)
+                else:
+                    self._files.write_ended(boot)
+            except OSError:
+                boot.freed_from, boot.freed_to, boot.freed_samples = before
+                raise
+            segments.remove_first(boot.number)
+            return True
+        return False
+
+    def load(self, boot, seq):
+        """The page with record `seq`, as `Segments.load`."""
+        return self._segments.load(boot, seq, boot.kept)
+
+    def first(self, boot):
+        return self._segments.first(boot.number)
+
+    def columns(self, boot):
+        return self._files.columns(boot.profile)
+
+    def free_through(self, boot, seq):
+        """Everything of `boot` through `seq` is acknowledged."""
+        self._try(self._segments.free_through, boot, seq, boot.kept)
+
+    def forget(self, boot):
+        """An ended boot holds nothing any more. Its file goes first: what a cut leaves then are segments, and the
+        gateway says that it has them."""
+        self._files.remove(str(boot.number))
+        self._drop(boot)
+
+    def rename(self, boot):
+        """The running boot goes on under another identity: nothing is on flash of that."""
+        self._drop(boot)
+        self.reserve(boot, boot.next, False)
+
+    def _drop(self, boot):
+        try:
+            while self._segments.first(boot.number) is not None:
+                self._segments.remove_first(boot.number)
+        except OSError as error:
+            self._failed(error)
+
+    def _try(self, write, *arguments):
+        try:
+            write(*arguments)
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error):
+        self.failures += 1
+        if not self.failing:
+            self.failing = True
+            self._log("warning", "flash: %s: samples stay in memory" % error)
