@@ -90,7 +90,11 @@ class ScriptedDevice:
                 "data": {"reset_cause": 1},
             }
         ]
-        self.counts = {"samples": 120345, "events": 1, "gaps": 0, "lost": 0, "quarantined": 0}
+        self.seen = True
+        self.quality = "synced"
+        self.gaps: list[Json] = []
+        self.unsure: list[Json] = []
+        self.counts = {"samples": 120345, "events": 1, "gaps": 0, "lost": 0, "quarantined": 0, "uncertain": 0}
         self.result: Callable[[Json], Json | Response] = lambda command: {
             "id": "c1", "name": command["name"], "status": "done", "data": {"uptime_ms": 81234}, "error": None,
         }  # fmt: skip
@@ -110,7 +114,7 @@ class ScriptedDevice:
 
     def presence(self) -> Json:
         since = self.born_ms - 7_500_000 if self.online else None
-        seen = now_ms() if self.online else self.born_ms - 840_000
+        seen = now_ms() if self.online else self.born_ms - 840_000 if self.seen else None
         return {"online": self.online, "since_ms": since, "last_seen_ms": seen, "connection": self.connection()}
 
     def whole(self) -> Json:
@@ -119,6 +123,9 @@ class ScriptedDevice:
             one["name"]: {"value": wave(one["name"], at_ms), "at_ms": at_ms, "quality": "synced", "provisional": False}
             for one in CLIMATE + VITALS
         }
+        if not self.seen:
+            latest, at_ms = {}, None
+            self.counts = dict.fromkeys(self.counts, 0)
         return {
             "id": self.id, "node": "climate-node", "title": "Climate node", "hardware": "a4cf12b0c3d4",
             "added_ms": self.born_ms - 864_000_000,
@@ -145,7 +152,7 @@ class ScriptedDevice:
             step = max(period, math.ceil((to_ms - from_ms) / max_points / period) * period)
             times = [t for t in range(int(from_ms // step * step + step), int(to_ms), step) if self.measured(t)]
             series[one["name"]] = {"at_ms": times, "value": [wave(one["name"], t) for t in times]}
-        return {"device": self.id, "from_ms": from_ms, "to_ms": to_ms, "series": series}
+        return {"device": self.id, "from_ms": from_ms, "to_ms": to_ms, "series": series, "unsure": self.unsure}
 
     def samples(self) -> Json:
         """One fresh sample of all quantities."""
@@ -154,8 +161,28 @@ class ScriptedDevice:
         values = {one["name"]: [wave(one["name"], at_ms)] for one in CLIMATE + (VITALS if self.seq % 10 == 1 else [])}
         return {
             "type": "samples", "device": self.id, "boot": 17, "boot_id": BOOT_ID, "seq": [self.seq], "at_ms": [at_ms],
-            "quality": "synced", "values": values,
+            "quality": self.quality, "values": values,
         }  # fmt: skip
+
+    def lose(self, *, ago_s: tuple[float, float] = (200, 100), **changes: Any) -> Json:
+        """Lose samples of that time; returns the message that tells so."""
+        first = 900 + 100 * len(self.gaps)
+        row = {
+            "boot": 17, "boot_id": BOOT_ID, "from": first, "to": first + 11,
+            "count": 12, "at_most": None, "why": "full",
+            "before_ms": self.born_ms - int(ago_s[0] * 1000), "after_ms": self.born_ms - int(ago_s[1] * 1000),
+            "received_ms": now_ms(), **changes,
+        }  # fmt: skip
+        self.gaps.insert(0, row)
+        lost = row["at_most"] if row["count"] is None else row["count"]
+        uncertain = lost if row["count"] is None else 0
+        self.counts = {
+            **self.counts,
+            "gaps": len(self.gaps),
+            "lost": self.counts["lost"] + lost,
+            "uncertain": self.counts["uncertain"] + uncertain,
+        }
+        return {"type": "gap", "device": self.id, **row}
 
     def refuse(self, value: str = "140.2", quantity: str = "temperature", *, at_ms: int | None = None) -> Json:
         """Put a value into quarantine; returns the message that tells so."""
@@ -169,6 +196,21 @@ class ScriptedDevice:
         return {"type": "quarantine", "device": self.id, "rows": [row]}
 
 
+def healthy_panel() -> Json:
+    """What a gateway says of itself when all is well."""
+    return {
+        "notices": [],
+        "store": {
+            "trouble": "", "samples": 120345, "bytes": 48234496, "queue": 0, "commit_ms": 20.0, "last_commit_ms": 3.1,
+            "disk_free_bytes": 21474836480, "pruned_samples": 0, "untaken": {},
+        },
+        "brokers": [{
+            "name": "embedded", "url": "mqtt://127.0.0.1:1883", "state": "connected", "why": "",
+            "since_ms": now_ms() - 7_200_000, "published": 99123, "backlog": 0, "aside": 0, "last_aside": [],
+        }],
+    }  # fmt: skip
+
+
 class ScriptedGateway:
     """Serves on a free port of loopback in a thread of its own; `start` after `stop` takes the same port again."""
 
@@ -177,6 +219,7 @@ class ScriptedGateway:
         self.sample_every_s = sample_every_s
         self.silent = False
         self.logged_in = True
+        self.panel = healthy_panel()
         self.opened = 0
         """Live feeds opened so far."""
         self.port = 0
@@ -250,6 +293,9 @@ class ScriptedGateway:
         async def quarantine(request: Request) -> Response:
             return JSONResponse({"device": "", "rows": self._device(request).quarantine})
 
+        async def gaps(request: Request) -> Response:
+            return JSONResponse({"device": "", "rows": self._device(request).gaps})
+
         async def events(request: Request) -> Response:
             return JSONResponse({"device": "", "rows": self._device(request).events})
 
@@ -268,6 +314,7 @@ class ScriptedGateway:
                 Route("/api/session", session),
                 Route("/api/devices/{id}/samples", samples),
                 Route("/api/devices/{id}/quarantine", quarantine),
+                Route("/api/devices/{id}/gaps", gaps),
                 Route("/api/devices/{id}/events", events),
                 Route("/api/devices/{id}/commands", command, methods=["POST"]),
                 WebSocketRoute("/api/live", self._live),
@@ -290,7 +337,7 @@ class ScriptedGateway:
         try:
             while self.silent:  # noqa: ASYNC110 - set by the test's thread, where an Event cannot be set
                 await asyncio.sleep(0.02)
-            await socket.send_text(json.dumps([snapshot]))
+            await socket.send_text(json.dumps([snapshot, {"type": "status", **self.panel}]))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._talk(queue))
                 tasks.create_task(_hang_up(socket))

@@ -149,17 +149,6 @@ def test_the_value_under_the_pointer_is_told_in_all_charts_of_the_device(
     expect(panel(page, "Humidity").locator(".hover")).to_be_hidden()
 
 
-def test_a_backlog_that_arrives_late_is_drawn_where_it_belongs(
-    visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice
-) -> None:
-    greenhouse.away = (200, 100)
-    page = visit().open_device(gateway.url)
-    wait_for_line(page, "Temperature", columns=40)
-    greenhouse.away = None
-    gateway.say({**greenhouse.samples(), "at_ms": [now_ms() - 150_000]})
-    wait_for_line(page, "Temperature", columns=80)
-
-
 def test_vitals_are_in_human_words(visit: Visit, gateway: ScriptedGateway) -> None:
     vitals = visit().open_device(gateway.url).get_by_role("region", name="Vitals")
     expect(vitals).to_contain_text("power on")
@@ -202,21 +191,188 @@ def test_many_refused_values_are_shown_few_at_first(
     expect(quarantine.locator("tbody tr")).to_have_count(8)
 
 
-def test_events_gaps_and_counts_are_told(visit: Visit, gateway: ScriptedGateway) -> None:
+def test_events_gaps_and_counts_are_told(visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice) -> None:
     page = visit().open_device(gateway.url)
     failed = {"at_ms": now_ms(), "boot_id": BOOT_ID, "seq": 7, "code": "sensor.failed", "sensor": "climate"}
-    gap = {"boot": 17, "boot_id": BOOT_ID, "from": 900, "to": 949, "count": 50, "at_most": None, "why": "full"}
-    counts = {"samples": 5, "events": 2, "gaps": 1, "lost": 50, "quarantined": 3}
+    counts = {"samples": 5, "events": 2, "gaps": 2, "lost": 114, "quarantined": 3, "uncertain": 64}
     gateway.say(
         {"type": "event", "device": "greenhouse", "rows": [{**failed, "data": {"errno": 19}}]},
-        {"type": "gap", "device": "greenhouse", **gap},
+        greenhouse.lose(),
         {"type": "counts", "device": "greenhouse", "counts": counts},
     )
     events = page.get_by_role("region", name="Events")
     expect(events).to_contain_text("Started: power on")
     expect(events).to_contain_text("Sensor climate failed (errno 19)")
-    expect(events).to_contain_text("50 samples lost: the board\u2019s memory was full")
-    expect(page.get_by_role("region", name="Delivery")).to_contain_text("50 samples in 1 gap")
+    expect(page.get_by_role("region", name="Lost")).to_contain_text("12 samples lost: memory full")
+    expect(page.get_by_role("region", name="Delivery")).to_contain_text("50 to 114 samples in 2 gaps")
+
+
+def test_what_was_lost_before_the_page_was_opened_is_listed_and_shaded_with_its_words(
+    visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice
+) -> None:
+    greenhouse.away = (200, 100)
+    greenhouse.lose(ago_s=(200, 100))
+    greenhouse.lose(ago_s=(90, 60), to=None, count=None, at_most=64, why="power_loss", boot_id="0" * 16)
+    page = visit().open_device(gateway.url)
+    rows = page.get_by_role("region", name="Lost").locator("li")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("At most 64 samples lost: power cut")
+    clock = r"(\d+ \w+ )?\d\d:\d\d:\d\d"
+    expect(rows.last).to_have_text(re.compile(rf"^{clock} to {clock}12 samples lost: memory full$"))
+    temperature = panel(page, "Temperature")
+    lost = temperature.get_by_role("img", name="12 samples lost: memory full")
+    box, chart = lost.bounding_box(), temperature.locator(".u-over").bounding_box()
+    assert box is not None
+    assert chart is not None
+    assert box["width"] / chart["width"] == pytest.approx(100 / 300, abs=0.02)
+    assert (box["y"], box["height"]) == (pytest.approx(chart["y"], abs=1), pytest.approx(chart["height"], abs=1))
+    lost.hover()
+    expect(temperature.locator(".hover")).to_have_text(re.compile("^12 samples lost: memory full, "))
+    page.mouse.move(0, 0)
+    expect(temperature.locator(".hover")).to_be_hidden()
+
+
+def test_what_was_lost_can_be_read_by_keyboard(
+    visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice
+) -> None:
+    greenhouse.lose(ago_s=(90, 60), at_most=64, count=None, to=None, why="power_loss")
+    greenhouse.lose(ago_s=(200, 100))
+    page = visit().open_device(gateway.url)
+    temperature = panel(page, "Temperature")
+    expect(temperature.locator(".lost span")).to_have_count(2)
+    page.get_by_label("5 min", exact=True).focus()
+    page.keyboard.press("Tab")
+    expect(temperature.locator(".hover")).to_contain_text("12 samples lost")
+    page.keyboard.press("ArrowRight")
+    expect(temperature.locator(".hover")).to_contain_text("At most 64 samples lost: power cut")
+    page.keyboard.press("Tab")
+    expect(temperature.locator(".hover")).to_be_hidden()
+    expect(panel(page, "Humidity").locator(".hover")).to_contain_text("12 samples lost")
+
+
+def test_a_gap_that_is_still_open_ends_where_samples_follow(
+    visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice
+) -> None:
+    gateway.mute(greenhouse)
+    page = visit().open_device(gateway.url)
+    rows = page.get_by_role("region", name="Lost").locator("li")
+    with page.expect_request(re.compile("/gaps")):  # REST may know the end by now
+        gateway.say(greenhouse.lose(ago_s=(60, 0), after_ms=None))
+    expect(rows).to_contain_text("since")
+    gateway.say({**greenhouse.samples(), "seq": [912]})
+    expect(rows).to_contain_text(" to ")
+
+
+def test_the_list_says_nothing_lost_only_where_that_is_true(
+    visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice
+) -> None:
+    never = ScriptedDevice("brand-new", online=False)
+    never.seen = False
+    bound = ScriptedDevice("cellar")
+    bound.lose(to=None, count=None, at_most=64, why="power_loss")
+    gateway.devices |= {"brand-new": never, "cellar": bound}
+    page = visit().open_list(gateway.url)
+
+    def said(device: str) -> Locator:
+        return page.get_by_role("listitem").filter(has_text=device).locator(".device-newest .muted")
+
+    expect(said("greenhouse")).to_have_text("nothing lost")
+    expect(said("brand-new")).to_have_text("never seen")
+    expect(said("cellar")).to_have_text("at most 64 samples lost")
+
+
+def test_times_that_are_not_certain_are_told_beside_the_value_and_at_the_chart(
+    visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice
+) -> None:
+    greenhouse.unsure = [
+        {"from_ms": now_ms() - 200_000, "to_ms": now_ms() - 150_000, "quality": "corrected"},
+    ]
+    page = visit().open_device(gateway.url)
+    temperature = panel(page, "Temperature")
+    expect(temperature.locator(".extent")).to_contain_text("some: time corrected")
+    expect(temperature.locator(".tag")).to_have_count(0)
+    greenhouse.quality = "estimated"
+    expect(temperature.locator(".tag")).to_have_text("time estimated")
+    expect(temperature.locator(".extent")).to_contain_text("some: time corrected, time estimated")
+    expect(page.get_by_role("region", name="Delivery")).to_contain_text("estimated by arrival")
+
+
+def test_a_correction_loads_the_history_again(
+    visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice
+) -> None:
+    page = visit().open_device(gateway.url)
+    wait_for_line(page, "Temperature")
+    with page.expect_request(re.compile("/samples")), page.expect_request(re.compile("/gaps")):
+        gateway.say(
+            {"type": "corrected", "device": "greenhouse", "boot": 17, "boot_id": BOOT_ID, "from": 0, "to": 9}
+            | {"moved_ms": -3120}
+        )
+
+
+def test_late_samples_land_at_their_time_without_asking_and_the_newest_stays(
+    visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice
+) -> None:
+    greenhouse.away = (200, 100)
+    page = visit().open_device(gateway.url)
+    wait_for_line(page, "Temperature", columns=40)
+    gateway.mute(greenhouse)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    newest = panel(page, "Temperature").locator(".figure").text_content()
+    late = [greenhouse.born_ms - ago_ms for ago_ms in range(200_000, 100_000, -1000)]
+    gateway.say(
+        {**greenhouse.samples(), "boot": 16, "boot_id": "0" * 16, "seq": list(range(100)), "at_ms": late}
+        | {"values": {"temperature": [21.6] * 100}}
+    )
+    wait_for_line(page, "Temperature", columns=80)
+    assert [url for url in asked if "/samples" in url] == []
+    expect(panel(page, "Temperature").locator(".figure")).to_have_text(newest or "")
+
+
+# --- the gateway itself
+
+
+DISK_FULL = "The disk is full: nothing is acknowledged; boards keep their samples. Free some space."
+
+
+def test_an_error_of_the_gateway_is_told_on_every_page_until_it_is_over(visit: Visit, gateway: ScriptedGateway) -> None:
+    trouble = {**gateway.panel, "notices": [{"level": "error", "text": DISK_FULL, "since_ms": now_ms() - 65_000}]}
+    gateway.panel = trouble
+    page = visit().open_list(gateway.url)
+    expect(page.get_by_role("alert")).to_have_text(DISK_FULL)
+    page.get_by_role("link", name="greenhouse").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("greenhouse")
+    expect(page.get_by_role("alert")).to_have_text(DISK_FULL)
+    page.locator(".to-gateway").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Gateway")
+    expect(page.get_by_role("region", name="To know")).to_contain_text(
+        re.compile(rf"{re.escape(DISK_FULL)} For 1 min \d+ s\.")
+    )
+    gateway.say({"type": "status", **gateway.panel, "notices": []})
+    expect(page.get_by_role("alert")).to_have_text("")
+    expect(page.get_by_role("region", name="To know")).to_contain_text("All is well.")
+
+
+def test_the_gateways_disk_and_brokers_have_a_page(visit: Visit, gateway: ScriptedGateway) -> None:
+    gateway.panel["store"] |= {"pruned_samples": 500, "untaken": {"home": 120}}
+    why = "connection refused"
+    away = {"state": "waiting", "why": why, "since_ms": now_ms() - 240_000, "backlog": 1204, "aside": 2}
+    aside = [{"topic": "mpy-gateway/greenhouse/samples", "why": "packet too large"}]
+    home = gateway.panel["brokers"][0] | {"name": "home", **away, "last_aside": aside}
+    gateway.panel["brokers"].append(home)
+    gateway.panel["notices"] = [{"level": "warning", "text": "The broker home is not connected.", "since_ms": None}]
+    page = visit().open_list(f"{gateway.url}/#/gateway")
+    disk = page.get_by_role("region", name="Disk")
+    expect(disk).to_contain_text("Free20\u202f480.0 MB")
+    expect(disk).to_contain_text("Deleted by age or size500 samples")
+    expect(disk).to_contain_text("Deleted before home took them120 samples")
+    broker = page.get_by_role("region", name="Broker home")
+    expect(broker).to_contain_text(re.compile(r"Not connected for 4 min( \d+ s)?: connection refused"))
+    expect(broker).to_contain_text("Behind1204 samples")
+    expect(broker).to_contain_text("packet too large")
+    expect(page.get_by_role("region", name="Broker embedded")).to_contain_text(re.compile("Connected for 2 h"))
+    expect(page.get_by_role("link", name="Gateway 1 warning")).to_have_attribute("aria-current", "page")
+    expect(page.get_by_role("alert")).to_have_text("")
 
 
 def test_a_provisional_value_is_marked(visit: Visit, gateway: ScriptedGateway) -> None:
@@ -504,7 +660,13 @@ def test_axe_finds_nothing(
         found = page.evaluate("async () => (await axe.run()).violations")
         return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
 
+    greenhouse.lose()
+    greenhouse.unsure = [{"from_ms": now_ms() - 200_000, "to_ms": now_ms(), "quality": "estimated"}]
+    gateway.panel["notices"] = [
+        {"level": level, "text": f"{level} {DISK_FULL}", "since_ms": now_ms()} for level in ("error", "warning")
+    ]
     assert violations(visitor.open_list(gateway.url)) == []
+    assert violations(visitor.open_list(f"{gateway.url}/#/gateway")) == []
     page = visitor.open_device(gateway.url)
     page.get_by_role("button", name="Ping").click()
     expect(page.locator(".outcome.done")).to_be_visible()

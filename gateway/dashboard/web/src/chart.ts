@@ -14,10 +14,23 @@ export interface ChartSettings {
   small: boolean;
   /** Times at which a value was refused: marked at the upper edge. */
   refusedAt: () => readonly number[];
+  /** Where samples were lost: shaded. */
+  lost: () => readonly Lost[];
+  /** Laid over the chart; its children, one for each of `lost`, are put over their spans. */
+  lostHost?: HTMLElement | null;
   /** The point under the cursor, or null. Charts of one `group` share the cursor. */
   hover: (point: { at_ms: number; value: number } | null) => void;
   group: string;
 }
+
+/** A span of time in which samples were lost; null: until now. */
+export interface Lost {
+  from_ms: number;
+  to_ms: number | null;
+}
+
+/** Nothing that was lost is too short to be seen. */
+const LEAST_PX = 3;
 
 const FONT = '11px -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Liberation Sans", sans-serif';
 const Y_AXIS_PX = 52;
@@ -31,6 +44,7 @@ export class Chart {
   #drawnVersion = -1;
   #drawnTo_ms = 0;
   #drawnPalette = -1;
+  #drawnLost: readonly Lost[] = [];
   #fits = false;
 
   constructor(
@@ -48,9 +62,11 @@ export class Chart {
     const { trace } = this.settings;
     const pixel_ms = trace.span_ms / Math.max(1, this.#plot.bbox.width);
     const moved = to_ms - this.#drawnTo_ms;
-    if (trace.version === this.#drawnVersion && palette === this.#drawnPalette && moved >= 0 && moved < pixel_ms) return;
+    const lost = this.settings.lost();
+    if (trace.version === this.#drawnVersion && lost === this.#drawnLost && palette === this.#drawnPalette && moved >= 0 && moved < pixel_ms) return;
     this.#drawnVersion = trace.version;
     this.#drawnPalette = palette;
+    this.#drawnLost = lost;
     this.#drawnTo_ms = to_ms;
     this.#plot.batch(() => {
       this.#plot.setData([trace.at_ms, trace.values], false);
@@ -131,7 +147,12 @@ export class Chart {
             dataIdx: (plot, _, index, at_ms) => this.#near(plot, index, at_ms),
           },
       hooks: {
-        drawClear: [(plot) => this.#shadeGaps(plot)],
+        drawClear: [
+          (plot) => {
+            this.#shadeGaps(plot);
+            this.#shadeLost(plot);
+          },
+        ],
         draw: [
           (plot) => {
             this.#drawNewest(plot);
@@ -181,6 +202,34 @@ export class Chart {
       const to = Math.min(left + width, this.#x(plot, b));
       if (to - from >= 1) plot.ctx.fillRect(from, top, to - from, height);
     }
+    plot.ctx.restore();
+  }
+
+  /** What is known to be lost, more strongly than where points are only missing. */
+  #shadeLost(plot: uPlot): void {
+    const { left, top, width, height } = plot.bbox;
+    const style = getComputedStyle(this.host);
+    const children = this.settings.lostHost?.children;
+    plot.ctx.save();
+    this.#drawnLost.forEach(({ from_ms, to_ms }, index) => {
+      const begin = plot.valToPos(from_ms, "x", true);
+      const end = Math.max(to_ms === null ? left + width : plot.valToPos(to_ms, "x", true), begin + LEAST_PX * devicePixelRatio);
+      const from = Math.max(left, begin);
+      const to = Math.min(left + width, end);
+      const child = children?.[index] as HTMLElement | undefined;
+      if (child) {
+        child.hidden = to <= from;
+        child.style.left = `${from / devicePixelRatio}px`;
+        child.style.width = `${Math.max(0, to - from) / devicePixelRatio}px`;
+        child.style.top = `${top / devicePixelRatio}px`;
+        child.style.height = `${height / devicePixelRatio}px`;
+      }
+      if (to <= from) return;
+      plot.ctx.fillStyle = style.getPropertyValue("--chart-lost");
+      plot.ctx.fillRect(from, top, to - from, height);
+      plot.ctx.fillStyle = style.getPropertyValue("--warn");
+      plot.ctx.fillRect(from, top + height - 2 * devicePixelRatio, to - from, 2 * devicePixelRatio);
+    });
     plot.ctx.restore();
   }
 

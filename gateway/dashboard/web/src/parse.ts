@@ -3,20 +3,25 @@
 // A `Check<T>` returns its argument as T or throws `Malformed`. Unknown fields pass: more will come.
 
 import type {
+  Broker,
   CommandArgument,
   CommandResult,
   CommandSpec,
   Counts,
   Device,
   DeviceEvent,
+  Gap,
   History,
   Latest,
   Link,
+  Notice,
   Quantity,
   Refused,
   Scalar,
   Sensor,
   ServerMessage,
+  StorePanel,
+  Unsure,
 } from "./protocol.ts";
 
 export class Malformed extends Error {}
@@ -93,7 +98,7 @@ const sensor = object<Sensor>({ name: text, chip: text, period_ms: number, quant
 
 const latest = object<Latest>({ value: number, at_ms: number, quality: text, provisional: flag });
 
-const counts = object<Counts>({ samples: number, events: number, gaps: number, lost: number, quarantined: number });
+const counts = object<Counts>({ samples: number, events: number, gaps: number, lost: number, quarantined: number, uncertain: number });
 
 const link = object<Link>({
   address: text,
@@ -154,6 +159,45 @@ const event = object<DeviceEvent>({
   data: table(scalar),
 });
 
+const gapFields = {
+  boot: number,
+  boot_id: text,
+  from: number,
+  to: orNull(number),
+  count: orNull(number),
+  at_most: orNull(number),
+  why: text,
+  before_ms: orNull(number),
+  after_ms: orNull(number),
+  received_ms: number,
+};
+
+const notice = object<Notice>({ level: oneOf("warning", "error"), text, since_ms: orNull(number) });
+
+const store = object<StorePanel>({
+  trouble: text,
+  samples: number,
+  bytes: number,
+  queue: number,
+  commit_ms: number,
+  last_commit_ms: number,
+  disk_free_bytes: orNull(number),
+  pruned_samples: number,
+  untaken: table(number),
+});
+
+const broker = object<Broker>({
+  name: text,
+  url: text,
+  state: text,
+  why: text,
+  since_ms: orNull(number),
+  published: number,
+  backlog: orNull(number),
+  aside: number,
+  last_aside: list(object<Broker["last_aside"][number]>({ topic: text, why: text })),
+});
+
 type Types = { [M in ServerMessage as M["type"]]: Check<M> };
 
 /** `type` itself is checked by being the key under which the check is found. */
@@ -183,16 +227,8 @@ const messages: Types = {
   latest: message<Of<"latest">>("latest", { device: text, at_ms: number, values: table(orNull(number)) }),
   quarantine: message<Of<"quarantine">>("quarantine", { device: text, rows: list(refused) }),
   event: message<Of<"event">>("event", { device: text, rows: list(event) }),
-  gap: message<Of<"gap">>("gap", {
-    device: text,
-    boot: number,
-    boot_id: text,
-    from: number,
-    to: orNull(number),
-    count: orNull(number),
-    at_most: orNull(number),
-    why: text,
-  }),
+  gap: message<Of<"gap">>("gap", { device: text, ...gapFields }),
+  corrected: message<Of<"corrected">>("corrected", { device: text, boot_id: text, from: number, to: number, moved_ms: number }),
   presence: message<Of<"presence">>("presence", {
     device: text,
     online: flag,
@@ -203,6 +239,7 @@ const messages: Types = {
   counts: message<Of<"counts">>("counts", { device: text, counts }),
   device: message<Of<"device">>("device", { device: text, info: device }),
   removed: message<Of<"removed">>("removed", { device: text }),
+  status: message<Of<"status">>("status", { notices: list(notice), store, brokers: list(broker) }),
   heartbeat: message<Of<"heartbeat">>("heartbeat", { at_ms: number }),
 };
 
@@ -238,6 +275,7 @@ const historyFields = object<History>({
   from_ms: number,
   to_ms: number,
   series: table(object<History["series"][string]>({ at_ms: list(number), value: list(orNull(number)) })),
+  unsure: list(object<Unsure>({ from_ms: number, to_ms: number, quality: text })),
 });
 
 export const parseHistory = (value: unknown): History => historyFields(value, "samples");
@@ -248,6 +286,7 @@ const rows = <T>(check: Check<T>, where: string) => {
 };
 
 export const parseQuarantine = rows(refused, "quarantine");
+export const parseGaps = rows(object<Gap>(gapFields), "gaps");
 export const parseEvents = rows(event, "events");
 
 const result = object<CommandResult>({

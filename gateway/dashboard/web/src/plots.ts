@@ -59,9 +59,9 @@ export function usePlots(
       try {
         for (const trace of traces.values()) trace.asking();
         const now_ms = gatewayNow_ms();
-        const { series } = await rest.history(device, now_ms - span_ms, now_ms + AHEAD_MS, max_points, only);
+        const { series, unsure } = await rest.history(device, now_ms - span_ms, now_ms + AHEAD_MS, max_points, only);
         if (!shown) return;
-        for (const [name, trace] of traces) trace.load(series[name]?.at_ms ?? [], series[name]?.value ?? []);
+        for (const [name, trace] of traces) trace.load(series[name]?.at_ms ?? [], series[name]?.value ?? [], unsure);
         later(LOOK_EVERY_MS);
       } catch {
         if (shown) later(RETRY_AFTER_MS); // the header says that the gateway is away; live samples go on meanwhile

@@ -35,6 +35,8 @@ export interface Counts {
   /** How many samples the gaps stand for, at most. */
   lost: number;
   quarantined: number;
+  /** How many of `lost` are only a bound. */
+  uncertain: number;
 }
 
 export interface Link {
@@ -110,6 +112,52 @@ export interface Gap {
   count: number | null;
   at_most: number | null;
   why: string;
+  /** The times known next to the loss. */
+  before_ms: number | null;
+  after_ms: number | null;
+  /** When the gateway learned of it. */
+  received_ms: number;
+}
+
+/** What a person should know about the gateway now. */
+export interface Notice {
+  level: "warning" | "error";
+  text: string;
+  since_ms: number | null;
+}
+
+export interface StorePanel {
+  /** Why nothing can be committed now; empty: all is well. */
+  trouble: string;
+  samples: number;
+  bytes: number;
+  queue: number;
+  commit_ms: number;
+  last_commit_ms: number;
+  disk_free_bytes: number | null;
+  pruned_samples: number;
+  /** Per outlet: pruned before it took them. */
+  untaken: Record<string, number>;
+}
+
+export interface Broker {
+  name: string;
+  url: string;
+  state: string;
+  why: string;
+  since_ms: number | null;
+  published: number;
+  /** Samples committed that it has not taken. */
+  backlog: number | null;
+  aside: number;
+  last_aside: { topic: string; why: string }[];
+}
+
+/** The gateway itself. */
+export interface Panel {
+  notices: Notice[];
+  store: StorePanel;
+  brokers: Broker[];
 }
 
 export type Scalar = string | number | boolean | null;
@@ -129,6 +177,7 @@ export type ServerMessage =
   | { type: "quarantine"; device: string; rows: Refused[] }
   | { type: "event"; device: string; rows: DeviceEvent[] }
   | ({ type: "gap"; device: string } & Gap)
+  | { type: "corrected"; device: string; boot_id: string; from: number; to: number; moved_ms: number }
   | {
       type: "presence";
       device: string;
@@ -140,6 +189,7 @@ export type ServerMessage =
   | { type: "counts"; device: string; counts: Counts }
   | { type: "device"; device: string; info: Device }
   | { type: "removed"; device: string }
+  | ({ type: "status" } & Panel)
   | { type: "heartbeat"; at_ms: number };
 
 export type Samples = Extract<ServerMessage, { type: "samples" }>;
@@ -149,6 +199,14 @@ export interface History {
   from_ms: number;
   to_ms: number;
   series: Record<string, { at_ms: number[]; value: (number | null)[] }>;
+  unsure: Unsure[];
+}
+
+/** In this span of time samples have times of this quality, which is not `synced`. */
+export interface Unsure {
+  from_ms: number;
+  to_ms: number;
+  quality: string;
 }
 
 export interface CommandResult {

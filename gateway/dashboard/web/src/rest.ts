@@ -1,7 +1,7 @@
 // The gateway's REST resources, as far as the page uses them.
 
-import { parseEvents, parseHistory, parseProblem, parseQuarantine, parseResult } from "./parse.ts";
-import type { CommandResult, DeviceEvent, History, Refused, Scalar } from "./protocol.ts";
+import { parseEvents, parseGaps, parseHistory, parseProblem, parseQuarantine, parseResult } from "./parse.ts";
+import type { CommandResult, DeviceEvent, Gap, History, Refused, Scalar } from "./protocol.ts";
 
 const TIMEOUT_MS = 15_000;
 const COMMAND_TIMEOUT_S = 10;
@@ -37,6 +37,8 @@ export async function history(
 }
 
 export const quarantine = async (device: string): Promise<Refused[]> => parseQuarantine(await call(at(device, "quarantine")));
+
+export const gaps = async (device: string): Promise<Gap[]> => parseGaps(await call(at(device, "gaps")));
 
 export const events = async (device: string): Promise<DeviceEvent[]> => parseEvents(await call(at(device, "events")));
 

@@ -1,7 +1,7 @@
 // What the page knows. Pure: no DOM, no socket, no clock. Every change of it is `reduce(state, action)`.
 
 import { MINUTE_MS } from "./format.ts";
-import type { Device, DeviceEvent, Gap, Latest, Refused, ServerMessage } from "./protocol.ts";
+import type { Device, DeviceEvent, Gap, Latest, Panel, Refused, Samples, ServerMessage } from "./protocol.ts";
 import { unreachable } from "./unreachable.ts";
 
 /** Newest rows kept per device, of what was refused and of what happened. */
@@ -9,9 +9,6 @@ export const ROWS_KEPT = 200;
 
 /** What is stamped further ahead of the gateway's clock than this was stamped before that clock was set back. */
 export const AHEAD_MS = MINUTE_MS;
-
-/** A line of the device's log. A gap has no time of its own: `at_ms` is then when this page heard of it. */
-export type LogRow = ({ kind: "event" } & DeviceEvent) | ({ kind: "gap"; at_ms: number } & Gap);
 
 /** A newest value with what decides whether another one supersedes it. Unknown boot: of a snapshot, or provisional. */
 export interface Newest extends Latest {
@@ -21,9 +18,13 @@ export interface Newest extends Latest {
 
 export interface DeviceState extends Device {
   latest: Record<string, Newest>;
-  /** Newest first, like `log`. */
+  /** Newest first, like `events`. */
   refused: readonly Refused[];
-  log: readonly LogRow[];
+  events: readonly DeviceEvent[];
+  /** What the gateway learned of last comes first. */
+  gaps: readonly Gap[];
+  /** Grows when REST knows more of the past than was told: times were corrected, or a gap was found. */
+  revision: number;
 }
 
 export interface State {
@@ -37,15 +38,18 @@ export interface State {
   skew_ms: number;
   /** By id, in the order of the ids. */
   devices: ReadonlyMap<string, DeviceState>;
+  /** The gateway itself; null until it has told. */
+  panel: Panel | null;
 }
 
 /** A message from the feed, or rows that REST gave for one device. */
 export type Action =
   | ServerMessage
   | { type: "refused.loaded"; device: string; rows: Refused[] }
-  | { type: "events.loaded"; device: string; rows: DeviceEvent[] };
+  | { type: "events.loaded"; device: string; rows: DeviceEvent[] }
+  | { type: "gaps.loaded"; device: string; rows: Gap[] };
 
-export const EMPTY: State = { gateway: "", version: "", loaded: false, snapshots: 0, skew_ms: 0, devices: new Map() };
+export const EMPTY: State = { gateway: "", version: "", loaded: false, snapshots: 0, skew_ms: 0, devices: new Map(), panel: null };
 
 /** `heard_ms`: when the message arrived, by the browser's clock. */
 export function reduce(state: State, action: Action, heard_ms: number): State {
@@ -59,7 +63,12 @@ export function reduce(state: State, action: Action, heard_ms: number): State {
         snapshots: state.snapshots + 1,
         skew_ms: action.at_ms - heard_ms,
         devices: byId(action.devices.map((device) => withRows(device, state.devices.get(device.id)))),
+        panel: state.panel,
       };
+    case "status": {
+      const { notices, store, brokers } = action;
+      return { ...state, panel: { notices, store, brokers } };
+    }
     case "heartbeat":
       return { ...state, skew_ms: action.at_ms - heard_ms };
     case "samples":
@@ -77,7 +86,8 @@ export function reduce(state: State, action: Action, heard_ms: number): State {
         }
         const known_ms = device.newest_at_ms ?? 0;
         const from_ms = known_ms > now_ms + AHEAD_MS ? 0 : known_ms;
-        return { ...device, latest, newest_at_ms: action.at_ms.reduce((a, b) => Math.max(a, b), from_ms) };
+        const gaps = closed(device.gaps, action);
+        return { ...device, latest, gaps, newest_at_ms: action.at_ms.reduce((a, b) => Math.max(a, b), from_ms) };
       });
     case "latest":
       return change(state, action.device, (device) => {
@@ -94,19 +104,19 @@ export function reduce(state: State, action: Action, heard_ms: number): State {
       return change(state, action.device, (device) => ({ ...device, refused: merge(action.rows, device.refused, refusedKey) }));
     case "event":
     case "events.loaded":
-      return change(state, action.device, (device) => ({
-        ...device,
-        log: merge(
-          action.rows.map((row) => ({ kind: "event" as const, ...row })),
-          device.log,
-          logKey,
-        ),
-      }));
+      return change(state, action.device, (device) => ({ ...device, events: merge(action.rows, device.events, eventKey) }));
     case "gap": {
       const { type: _, device: id, ...gap } = action;
-      const row: LogRow = { kind: "gap", at_ms: now_ms, ...gap };
-      return change(state, id, (device) => ({ ...device, log: merge([row], device.log, logKey) }));
+      return change(state, id, (device) => ({ ...device, gaps: mergeGaps([gap], device.gaps), revision: device.revision + 1 }));
     }
+    case "gaps.loaded":
+      return change(state, action.device, (device) => ({ ...device, gaps: mergeGaps(action.rows, device.gaps) }));
+    case "corrected":
+      return change(state, action.device, (device) => ({
+        ...device,
+        latest: Object.fromEntries(Object.entries(device.latest).map(([name, value]) => [name, moved(value, action)])),
+        revision: device.revision + 1,
+      }));
     case "presence": {
       const { online, since_ms, last_seen_ms, connection } = action;
       return change(state, action.device, (device) => ({ ...device, online, since_ms, last_seen_ms, connection }));
@@ -140,7 +150,28 @@ function superseded(known: Newest | undefined, other: Newest, now_ms: number): b
 
 /** A snapshot does not carry rows: those already known stay. */
 function withRows(device: Device, known: DeviceState | undefined): DeviceState {
-  return { ...device, refused: known?.refused ?? [], log: known?.log ?? [] };
+  const { refused = [], events = [], gaps = [], revision = 0 } = known ?? {};
+  return { ...device, refused, events, gaps, revision };
+}
+
+type Corrected = Extract<ServerMessage, { type: "corrected" }>;
+
+/** A newest value after its time was corrected. One of a snapshot does not say which sample it is: the next snapshot is right. */
+function moved(known: Newest, { boot_id, from, to, moved_ms }: Corrected): Newest {
+  const meant = known.boot_id === boot_id && known.seq! >= from && known.seq! <= to;
+  return meant ? { ...known, at_ms: known.at_ms + moved_ms, quality: "corrected" } : known;
+}
+
+/** Samples that follow a gap tell when it ended: those behind it in its boot, or, where that ended, those of the next. */
+function closed(gaps: readonly Gap[], samples: Samples): readonly Gap[] {
+  if (!gaps.some((gap) => gap.after_ms === null)) return gaps;
+  const [seq, at_ms] = [samples.seq[0], samples.at_ms[0]];
+  if (seq === undefined || at_ms === undefined) return gaps;
+  return gaps.map((gap) => {
+    const here = gap.boot_id === samples.boot_id;
+    const follows = gap.to === null ? !here && gap.before_ms !== null && at_ms >= gap.before_ms : here && seq > gap.to;
+    return gap.after_ms === null && follows ? { ...gap, after_ms: at_ms } : gap;
+  });
 }
 
 function change(state: State, id: string, edit: (device: DeviceState) => DeviceState): State {
@@ -158,7 +189,17 @@ function byId(devices: DeviceState[]): ReadonlyMap<string, DeviceState> {
 }
 
 const refusedKey = (row: Refused) => `${row.boot_id} ${row.seq} ${row.quantity ?? ""} ${row.code}`;
-const logKey = (row: LogRow) => `${row.kind} ${row.boot_id} ${row.kind === "gap" ? row.from : row.seq}`;
+const eventKey = (row: DeviceEvent) => `${row.boot_id} ${row.seq}`;
+export const gapKey = (gap: Gap): string => `${gap.boot_id} ${gap.from}`;
+
+function mergeGaps(fresh: readonly Gap[], known: readonly Gap[]): readonly Gap[] {
+  const gaps = new Map(known.map((gap) => [gapKey(gap), gap]));
+  for (const gap of fresh) {
+    const before = gaps.get(gapKey(gap)); // it may know times that REST did not know when it answered
+    gaps.set(gapKey(gap), { ...gap, before_ms: gap.before_ms ?? before?.before_ms ?? null, after_ms: gap.after_ms ?? before?.after_ms ?? null });
+  }
+  return [...gaps.values()].sort((a, b) => b.received_ms - a.received_ms || b.boot - a.boot || b.from - a.from).slice(0, ROWS_KEPT);
+}
 
 /** Both lists in one, newest first, each row once (the fresh one wins), bounded. */
 function merge<Row extends { at_ms: number; boot_id: string }>(

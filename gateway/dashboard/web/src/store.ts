@@ -50,11 +50,17 @@ export function follow(device: string, quantity: string, trace: Trace): () => vo
 function feed(samples: Samples): void {
   for (const [quantity, column] of Object.entries(samples.values)) {
     for (const trace of traces.get(traceKey(samples.device, quantity)) ?? []) {
-      if (samples.quality === "corrected") trace.outdated = true; // these have moved: the old points are wrong
       column.forEach((value, index) => {
-        if (value !== null) trace.push(samples.at_ms[index]!, value);
+        if (value !== null) trace.push(samples.at_ms[index]!, value, samples.quality);
       });
     }
+  }
+}
+
+/** The points of the device's charts are not where they belong any more. */
+function outdate(device: string): void {
+  for (const [key, followers] of traces) {
+    if (key.startsWith(`${device}/`)) for (const trace of followers) trace.outdated = true;
   }
 }
 
@@ -77,6 +83,7 @@ const connection = new Connection(
       for (const message of messages) {
         act(message);
         if (message.type === "samples") feed(message);
+        if (message.type === "corrected") outdate(message.device);
         if (message.type === "snapshot") {
           show(); // at once: the page is empty or stale until then
           showAges();

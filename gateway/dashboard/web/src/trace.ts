@@ -4,7 +4,12 @@
 // The points lie in one piece, `start` to `end`, in arrays of twice the capacity; when the end is reached, they are moved to the
 // front. So views of them need no copy, and appending costs O(1) on average.
 
+import type { Unsure } from "./protocol.ts";
+
 const CAPACITY = 4096;
+
+/** Spans of unsure times that are no further apart are one. */
+const JOIN_MS = 60_000;
 
 export class Trace {
   #at = new Float64Array(2 * CAPACITY);
@@ -15,11 +20,14 @@ export class Trace {
   /** Grows with every change: whoever draws compares it with the one drawn. */
   version = 0;
 
-  /** Something came that belongs before the newest point (a backlog, a corrected time): load the history again. */
+  /** Points are missing or not where they belong (a backlog that is thinned out, a corrected time): load the history again. */
   outdated = false;
 
+  /** Where the times of points are not `synced`, in the order they were heard of. */
+  unsure: readonly Unsure[] = [];
+
   // Live points since the history was last asked for, until it is here. Its answer may have them, or not.
-  #arrived: [at_ms: number, value: number][] | null = null;
+  #arrived: [at_ms: number, value: number, quality: string][] | null = null;
 
   // The bucket that is being filled: its lowest and highest point are the last one or two points of the line.
   #bucket = -1;
@@ -49,17 +57,13 @@ export class Trace {
     return this.length ? this.#at[this.#end - 1]! : -Infinity;
   }
 
-  /** A new live point. One of the same instant replaces the last; an older one only marks the line as outdated. */
-  push(at_ms: number, value: number): void {
-    this.#arrived?.push([at_ms, value]);
+  /** A new live point. One of the same instant replaces the one there is; an older one (of a backlog) goes where it belongs. */
+  push(at_ms: number, value: number, quality = "synced"): void {
+    this.#arrived?.push([at_ms, value, quality]);
+    if (quality !== "synced") this.#note({ from_ms: at_ms, to_ms: at_ms, quality });
     const last = this.#end - 1;
     if (this.length && at_ms <= this.#at[last]!) {
-      if (at_ms === this.#at[last] && this.#value[last] !== value) {
-        this.#value[last] = value;
-        this.version++;
-      } else if (at_ms < this.#at[last]! && !this.#arrived) {
-        this.outdated = true; // while the history is on its way, `load` decides
-      }
+      this.#insert(at_ms, value);
       return;
     }
     const bucket = Math.floor(at_ms / this.bucket_ms);
@@ -80,9 +84,10 @@ export class Trace {
   }
 
   /** Put what REST gave in place of the line; live points that came since `asking` stay. */
-  load(at_ms: readonly number[], values: readonly (number | null)[]): void {
+  load(at_ms: readonly number[], values: readonly (number | null)[], unsure: readonly Unsure[] = []): void {
     const arrived = this.#arrived ?? [];
     this.#arrived = null;
+    this.unsure = unsure;
     this.#start = this.#end = 0;
     this.#bucket = -1;
     const first = Math.max(0, at_ms.length - CAPACITY);
@@ -91,7 +96,7 @@ export class Trace {
       if (typeof value === "number" && at_ms[index]! > this.lastAt_ms) this.#append(at_ms[index]!, value);
     }
     const loaded = new Set(at_ms);
-    for (const [at, value] of arrived) if (!loaded.has(at)) this.push(at, value);
+    for (const [at, value, quality] of arrived) if (!loaded.has(at)) this.push(at, value, quality);
     this.version++;
   }
 
@@ -104,6 +109,59 @@ export class Trace {
       high = Math.max(high, this.#value[index]!);
     }
     return low <= high ? [low, high] : null;
+  }
+
+  /** How the points from `from_ms` to `to_ms` got their time, where that is not certain: "estimated", "corrected" or both. */
+  unsureWithin(from_ms: number, to_ms: number): string[] {
+    const found = this.unsure.filter((span) => span.to_ms >= from_ms && span.from_ms <= to_ms);
+    return [...new Set(found.map((span) => span.quality))].sort();
+  }
+
+  #note(span: Unsure): void {
+    const near = this.unsure.find(
+      (one) => one.quality === span.quality && span.from_ms <= one.to_ms + JOIN_MS && span.to_ms >= one.from_ms - JOIN_MS,
+    );
+    if (near && near.from_ms <= span.from_ms && near.to_ms >= span.to_ms) return;
+    const joined = near
+      ? { ...near, from_ms: Math.min(near.from_ms, span.from_ms), to_ms: Math.max(near.to_ms, span.to_ms) }
+      : span;
+    const oldest_ms = Math.max(this.lastAt_ms, span.to_ms) - this.span_ms;
+    this.unsure = [...this.unsure.filter((one) => one !== near && one.to_ms >= oldest_ms), joined];
+  }
+
+  /** A point that is not newer than the last. The history has it, too: asked for again where it is easier to ask. */
+  #insert(at_ms: number, value: number): void {
+    const last_ms = this.lastAt_ms;
+    if (at_ms < last_ms - this.span_ms) {
+      this.outdated ||= !this.#arrived; // older than the chart shows, or what is shown is ahead of time
+      return;
+    }
+    let index = this.#end - 1;
+    while (index >= this.#start && this.#at[index]! > at_ms) index--;
+    if (index >= this.#start && this.#at[index] === at_ms) {
+      if (this.#value[index] === value) return;
+      this.#value[index] = value;
+    } else if (this.#thinned(index, at_ms) || this.length === CAPACITY || this.#end === this.#at.length) {
+      this.outdated ||= !this.#arrived; // while the history is on its way, `load` decides
+      return;
+    } else {
+      this.#at.copyWithin(index + 2, index + 1, this.#end);
+      this.#value.copyWithin(index + 2, index + 1, this.#end);
+      this.#at[index + 1] = at_ms;
+      this.#value[index + 1] = value;
+      this.#end++;
+    }
+    this.version++;
+  }
+
+  /** Whether the bucket of `at_ms`, which would come behind `index`, has two points already. */
+  #thinned(index: number, at_ms: number): boolean {
+    const bucket = Math.floor(at_ms / this.bucket_ms);
+    let many = 0;
+    for (let near = Math.max(this.#start, index - 1); near <= Math.min(this.#end - 1, index + 2); near++) {
+      if (Math.floor(this.#at[near]! / this.bucket_ms) === bucket) many++;
+    }
+    return many >= 2;
   }
 
   #inBucket(index: number): boolean {

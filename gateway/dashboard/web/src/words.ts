@@ -1,38 +1,90 @@
 // What happened, in a sentence. Pure.
 
-import { age, count, duration, facts, number } from "./format.ts";
+import { age, count, duration, facts, number, when } from "./format.ts";
 import type { Link as FeedLink, Why } from "./link.ts";
-import type { CommandResult, Device, Gap, Quantity } from "./protocol.ts";
-import type { LogRow } from "./state.ts";
+import type { Broker, CommandResult, Counts, Device, DeviceEvent, Gap, Quantity } from "./protocol.ts";
 import { unreachable } from "./unreachable.ts";
 
 export const NOT_MEASURED = "\u2013";
 
 const WHY_LOST: Record<string, string> = {
-  full: "the board\u2019s memory was full",
-  power_loss: "power loss",
+  full: "memory full",
+  power_loss: "power cut",
   refused: "the gateway could not read them",
-  erased: "the board was erased",
-  unexplained: "no reason given",
-  gateway_restored: "the gateway was restored from a backup",
+  erased: "the board\u2019s flash was erased",
+  other: "for a reason of the board\u2019s own",
+  unexplained: "they never came, and nobody knows why",
+  gateway_restored: "the gateway was restored from an older backup",
 };
 
+/** "12 samples lost: memory full", "At most 64 samples lost: power cut". */
 export function gapWords(gap: Gap): string {
   const why = WHY_LOST[gap.why] ?? gap.why;
-  if (gap.count !== null) return `${count(gap.count, "sample")} lost: ${why}`;
-  return gap.at_most === null ? `Samples lost: ${why}` : `Up to ${count(gap.at_most, "sample")} lost: ${why}`;
+  const known = gap.count ?? (gap.at_most === null && gap.to !== null ? gap.to - gap.from + 1 : null);
+  if (known !== null) return `${count(known, "sample")} lost: ${why}`;
+  return gap.at_most === null ? `Samples lost: ${why}` : `At most ${count(gap.at_most, "sample")} lost: ${why}`;
 }
 
-/** A line of the log. `quantities` give words to codes that the profile knows, such as the cause of a reset. */
-export function logWords(row: LogRow, quantities: readonly Quantity[]): string {
-  if (row.kind === "gap") return gapWords(row);
+/** Between which times: "19:02:11 to 19:03:20", "since 19:02:11", or when the gateway learned of it. */
+export function gapTimes(gap: Gap, now_ms: number): string {
+  const [before, after] = [gap.before_ms, gap.after_ms].map((at_ms) => (at_ms === null ? null : when(at_ms, now_ms)));
+  if (before && after) return `${before} to ${after}`;
+  if (before) return `since ${before}`;
+  return after ? `until ${after}` : `learned of at ${when(gap.received_ms, now_ms)}`;
+}
+
+/** "50 samples", "at most 64 samples", "50 to 114 samples". */
+export function lostWords({ lost, uncertain }: Counts): string {
+  if (!uncertain) return count(lost, "sample");
+  return uncertain === lost ? `at most ${count(lost, "sample")}` : `${number(lost - uncertain)} to ${count(lost, "sample")}`;
+}
+
+/** What never arrived or was refused, in a few words. A device that was never here lost nothing, and sent nothing. */
+export function deliveryWords(device: Device): string {
+  const { samples, gaps, lost, quarantined } = device.counts;
+  if (device.last_seen_ms === null && !samples && !gaps) return "never seen";
+  const found = [quarantined ? `${count(quarantined, "value")} refused` : "", lost ? `${lostWords(device.counts)} lost` : gaps ? count(gaps, "gap") : ""];
+  return found.filter(Boolean).join(", ") || "nothing lost";
+}
+
+const QUALITY: Record<string, string> = {
+  estimated: "time estimated",
+  corrected: "time corrected",
+};
+
+/** How a time was found, where that is not certain; empty where it is. */
+export const qualityWords = (quality: string): string => (quality === "synced" ? "" : (QUALITY[quality] ?? quality));
+
+export const QUALITY_TITLE: Record<string, string> = {
+  estimated: "The gateway could not ask this board for its time yet: samples are stamped by their arrival",
+  corrected: "The time was estimated first and found later",
+};
+
+/** "connected for 2 h", "away for 4 min: connection refused". */
+export function brokerWords(broker: Broker, now_ms: number): string {
+  const state = broker.state === "connected" ? "Connected" : broker.state === "stopped" ? "Stopped" : "Not connected";
+  const since = broker.since_ms === null ? "" : ` for ${duration(now_ms - broker.since_ms)}`;
+  return `${state}${since}${broker.why ? `: ${broker.why}` : ""}`;
+}
+
+/** As an ESP32 numbers them; for a node whose profile has no words of its own. */
+const RESET_CAUSE: Record<string, string> = {
+  1: "power on or reset button",
+  2: "restart or crash",
+  3: "watchdog",
+  4: "deep sleep",
+  5: "soft reset",
+};
+
+/** An event. `quantities` give words to codes that the profile knows, such as the cause of a reset. */
+export function eventWords(row: DeviceEvent, quantities: readonly Quantity[]): string {
   const { code, data } = row;
   const sensor = row.sensor ?? (typeof data["sensor"] === "string" ? data["sensor"] : "a sensor");
   switch (code) {
     case "boot": {
       const cause = data["reset_cause"];
       const labels = quantities.find((quantity) => quantity.name === "reset_cause")?.labels;
-      const word = typeof cause === "number" ? (labels?.[String(cause)] ?? `reset cause ${cause}`) : null;
+      const word = typeof cause === "number" ? (labels?.[cause] ?? RESET_CAUSE[cause] ?? `reset cause ${cause}`) : null;
       return word ? `Started: ${word}` : "Started";
     }
     case "sensor.failed":

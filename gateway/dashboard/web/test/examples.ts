@@ -1,6 +1,6 @@
 // Messages as FEED.md shows them.
 
-import type { Device, Samples } from "../src/protocol.ts";
+import type { Device, Gap, Panel, Samples } from "../src/protocol.ts";
 
 export const T0_MS = 1_790_000_000_000;
 export const BOOT_ID = "9f3c11d2c01b6a55";
@@ -27,7 +27,7 @@ export function device(changes: Partial<Device> = {}): Device {
       },
     ],
     latest: { temperature: { value: 21.62, at_ms: T0_MS, quality: "synced", provisional: false } },
-    counts: { samples: 1, events: 0, gaps: 0, lost: 0, quarantined: 0 },
+    counts: { samples: 1, events: 0, gaps: 0, lost: 0, quarantined: 0, uncertain: 0 },
     connection: null,
     commands: [
       {
@@ -48,6 +48,29 @@ export function samples(at_ms: number[], values: Samples["values"], changes: Par
   const seq = at_ms.map((at) => (at - T0_MS) / 1000 + 100);
   return { type: "samples", device: "greenhouse", boot_id: BOOT_ID, seq, at_ms, quality: "synced", values, ...changes };
 }
+
+export const gap = (changes: Partial<Gap> = {}): Gap => ({
+  boot: 17,
+  boot_id: BOOT_ID,
+  from: 90,
+  to: 99,
+  count: 10,
+  at_most: null,
+  why: "full",
+  before_ms: T0_MS - 11_000,
+  after_ms: null,
+  received_ms: T0_MS,
+  ...changes,
+});
+
+export const panel = (changes: Partial<Panel> = {}): Panel => ({
+  notices: [],
+  store: { trouble: "", samples: 9, bytes: 4096, queue: 0, commit_ms: 20, last_commit_ms: 3.1, disk_free_bytes: null, pruned_samples: 0, untaken: { home: 5 } },
+  brokers: [
+    { name: "home", url: "mqtt://127.0.0.1", state: "connected", why: "", since_ms: T0_MS, published: 7, backlog: null, aside: 1, last_aside: [{ topic: "a", why: "too large" }] },
+  ],
+  ...changes,
+});
 
 export const refused = (seq: number, at_ms: number) => ({
   at_ms,

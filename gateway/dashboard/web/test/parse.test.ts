@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseFrame, parseHistory, parseProblem, parseResult } from "../src/parse.ts";
-import { device, samples, snapshot, T0_MS } from "./examples.ts";
+import { device, panel, samples, snapshot, T0_MS } from "./examples.ts";
 
 const parse = (...messages: unknown[]) => parseFrame(JSON.stringify(messages));
 
@@ -12,15 +12,17 @@ test("what FEED.md shows is understood", () => {
     { type: "latest", device: "greenhouse", at_ms: T0_MS, values: { temperature: 21.7 }, provisional: true },
     { type: "quarantine", device: "greenhouse", rows: [{ at_ms: 1, boot_id: "", seq: 1, quantity: null, value: "", code: "frame.columns", reason: "" }] },
     { type: "event", device: "greenhouse", rows: [{ at_ms: 1, boot_id: "", seq: 1, code: "sensor.failed", sensor: "climate", data: { errno: 19 } }] },
-    { type: "gap", device: "greenhouse", boot: 16, boot_id: "", from: 900, to: 949, count: 50, at_most: null, why: "full" },
+    { type: "gap", device: "greenhouse", boot: 16, boot_id: "", from: 900, to: 949, count: 50, at_most: null, why: "full", before_ms: T0_MS, after_ms: null, received_ms: T0_MS },
     { type: "presence", device: "greenhouse", online: false, since_ms: null, last_seen_ms: 5, connection: null },
     { type: "counts", device: "greenhouse", counts: device().counts },
     { type: "device", device: "greenhouse", info: device() },
     { type: "removed", device: "greenhouse" },
+    { type: "corrected", device: "greenhouse", boot: 16, boot_id: "", from: 0, to: 902, moved_ms: -3120 },
+    { type: "status", ...panel() },
     { type: "heartbeat", at_ms: T0_MS },
   );
   assert.deepEqual(problems, []);
-  assert.equal(messages.length, 11);
+  assert.equal(messages.length, 13);
 });
 
 test("a type that is not known yet is passed over in silence", () => {
@@ -56,8 +58,8 @@ test("a deep value is told with its path", () => {
 });
 
 test("answers of REST are checked too", () => {
-  assert.equal(parseHistory({ from_ms: 1, to_ms: 2, series: { t: { at_ms: [1], value: [null] } } }).to_ms, 2);
-  assert.throws(() => parseHistory({ from_ms: 1, to_ms: 2, series: { t: {} } }), /at_ms/);
+  assert.equal(parseHistory({ from_ms: 1, to_ms: 2, series: { t: { at_ms: [1], value: [null] } }, unsure: [{ from_ms: 1, to_ms: 2, quality: "estimated" }] }).to_ms, 2);
+  assert.throws(() => parseHistory({ from_ms: 1, to_ms: 2, series: { t: {} }, unsure: [] }), /at_ms/);
   assert.throws(() => parseResult({ id: "c1", name: "ping", status: "maybe", data: {}, error: null }), /done or failed/);
   assert.deepEqual(parseProblem({ error: { code: "device.offline", text: "It is away." } }), { code: "device.offline", text: "It is away." });
   assert.equal(parseProblem("<html>"), null);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Action, EMPTY, reduce, ROWS_KEPT, type State } from "../src/state.ts";
-import { BOOT_ID, device, refused, samples, snapshot, T0_MS } from "./examples.ts";
+import type { Gap, Samples } from "../src/protocol.ts";
+import { BOOT_ID, device, gap, panel, refused, samples, snapshot, T0_MS } from "./examples.ts";
 
 const after = (...actions: Action[]): State => actions.reduce((state, action) => reduce(state, action, T0_MS - 5_000), EMPTY);
 const greenhouse = (state: State) => state.devices.get("greenhouse")!;
@@ -90,15 +91,41 @@ test("rows outlive a reconnect", () => {
   assert.equal(greenhouse(state).refused.length, 1);
 });
 
-test("a gap stands in the log at the time it was heard of, once", () => {
-  const gap: Action = { type: "gap", device: "greenhouse", boot: 16, boot_id: "x", from: 900, to: 949, count: 50, at_most: null, why: "full" };
-  const { log } = greenhouse(after(START, gap, gap));
-  assert.equal(log.length, 1);
-  assert.equal(log[0]!.at_ms, T0_MS);
+const told = (changes: Partial<Gap> = {}): Action => ({ type: "gap", device: "greenhouse", ...gap(changes) });
+
+test("a gap is kept once, and what REST knows of it replaces what was told", () => {
+  const rows = [gap({ from: 0, to: 9, received_ms: T0_MS - 60_000 }), gap({ after_ms: T0_MS })];
+  const { gaps, revision } = greenhouse(after(START, told(), told(), { type: "gaps.loaded", device: "greenhouse", rows }));
+  assert.deepEqual(gaps.map((one) => [one.from, one.after_ms]), [[90, T0_MS], [0, null]]);
+  assert.equal(revision, 2, "REST is to be asked");
+});
+
+test("samples that follow a gap tell when it ended", () => {
+  const ended = (one: Partial<Gap>, changes: Partial<Samples> = {}) =>
+    greenhouse(after(START, told(one), samples([T0_MS + 1000], { temperature: [22] }, changes))).gaps[0]!.after_ms;
+  assert.equal(ended({}), T0_MS + 1000);
+  assert.equal(ended({ to: 101 }), null, "of before the gap");
+  assert.equal(ended({ boot_id: "x" }), null, "of another boot");
+  assert.equal(ended({ to: null }), null, "of the boot that ended");
+  assert.equal(ended({ to: null, boot_id: "x" }), T0_MS + 1000);
+});
+
+test("a correction moves the newest values it means, and asks for what REST knows", () => {
+  const live = samples([T0_MS + 1000], { temperature: [22] }, { quality: "estimated" });
+  const corrected = (from: number, to: number): Action => ({ type: "corrected", device: "greenhouse", boot_id: BOOT_ID, from, to, moved_ms: -700 });
+  const state = after(START, live, corrected(0, 100), corrected(101, 200));
+  assert.deepEqual([temperature(state).at_ms, temperature(state).quality], [T0_MS + 300, "corrected"]);
+  assert.equal(greenhouse(state).revision, 2);
+});
+
+test("what the gateway says of itself outlives a reconnect", () => {
+  const notice = { level: "error" as const, text: "The disk is full.", since_ms: T0_MS };
+  const state = after(START, { type: "status", ...panel({ notices: [notice] }) }, START);
+  assert.deepEqual(state.panel?.notices, [notice]);
 });
 
 test("presence and counts replace what was known", () => {
-  const counts = { samples: 9, events: 8, gaps: 7, lost: 6, quarantined: 5 };
+  const counts = { samples: 9, events: 8, gaps: 7, lost: 6, quarantined: 5, uncertain: 4 };
   const state = after(
     START,
     { type: "presence", device: "greenhouse", online: false, since_ms: null, last_seen_ms: 7, connection: null },

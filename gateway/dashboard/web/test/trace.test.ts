@@ -22,12 +22,50 @@ test("a point of the same instant replaces the last, and an unchanged one draws 
   assert.equal(trace.version, version);
 });
 
-test("a point from before the newest asks for the history again", () => {
+test("late points go where they belong, and the newest stays the newest", () => {
   const trace = new Trace(300_000, 1);
-  trace.push(2000, 2);
-  trace.push(1000, 1);
-  assert.deepEqual(points(trace), [[2000, 2]]);
+  [5000, 1000, 3000, 2000, 3000, 4000].forEach((at_ms, index) => trace.push(at_ms, index));
+  assert.deepEqual(points(trace), [[1000, 1], [2000, 3], [3000, 4], [4000, 5], [5000, 0]]);
+  assert.equal(trace.lastAt_ms, 5000);
+  assert.equal(trace.outdated, false);
+});
+
+test("a late point of a bucket that is thinned out already asks for the history again", () => {
+  const trace = new Trace(300_000, 1000);
+  [10_000, 10_500, 12_000].forEach((at_ms) => trace.push(at_ms, at_ms));
+  trace.push(10_200, 7);
+  assert.equal(trace.length, 3);
   assert.equal(trace.outdated, true);
+});
+
+test("a late point from before the chart asks for the history again: what is shown may be ahead of time", () => {
+  const trace = new Trace(300_000, 1);
+  trace.push(1_000_000, 2);
+  trace.push(1000, 1);
+  assert.deepEqual(points(trace), [[1_000_000, 2]]);
+  assert.equal(trace.outdated, true);
+});
+
+test("late points in any order give the line that points in order give", () => {
+  let seed = 11;
+  const random = () => (seed = (seed * 16_807) % 2_147_483_647);
+  const [late, orderly] = [new Trace(1e9, 1), new Trace(1e9, 1)];
+  const all = Array.from({ length: 2000 }, (_, index) => index * 10);
+  all.forEach((at_ms) => orderly.push(at_ms, at_ms));
+  [...all].sort(() => (random() % 2 ? 1 : -1)).forEach((at_ms) => late.push(at_ms, at_ms));
+  assert.deepEqual(points(late), points(orderly));
+});
+
+test("spans of unsure times are joined, and told where they touch what is shown", () => {
+  const trace = new Trace(300_000, 1);
+  trace.load([1000, 2000], [1, 2], [{ from_ms: 0, to_ms: 2000, quality: "corrected" }]);
+  trace.push(3000, 3, "estimated");
+  trace.push(4000, 4, "estimated");
+  trace.push(200_000, 5);
+  assert.deepEqual(trace.unsure.map((one) => [one.from_ms, one.to_ms, one.quality]), [[0, 2000, "corrected"], [3000, 4000, "estimated"]]);
+  assert.deepEqual(trace.unsureWithin(0, Infinity), ["corrected", "estimated"]);
+  assert.deepEqual(trace.unsureWithin(3500, 3500), ["estimated"]);
+  assert.deepEqual(trace.unsureWithin(5000, Infinity), []);
 });
 
 test("history goes before the live points that came meanwhile", () => {
@@ -54,12 +92,12 @@ test("after the clock was set back, points from the future go, those that come m
   assert.equal(trace.outdated, false);
 });
 
-test("an old point that came meanwhile and is not in the history asks for it again", () => {
+test("an old point that came meanwhile and is not in the history goes where it belongs", () => {
   const trace = new Trace(300_000, 1);
   trace.asking();
   trace.push(1000, 1);
   trace.load([2000, 3000], [2, 3]);
-  assert.equal(trace.outdated, true);
+  assert.deepEqual(points(trace), [[1000, 1], [2000, 2], [3000, 3]]);
 });
 
 test("times that are corrected while the history is on its way ask for it again", () => {

@@ -1,33 +1,67 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { deviceHref, parseRoute } from "../src/route.ts";
-import type { LogRow } from "../src/state.ts";
-import { linkWords, logWords, presenceWords, resultWords } from "../src/words.ts";
-import { device, T0_MS } from "./examples.ts";
+import { deviceHref, GATEWAY_HREF, parseRoute } from "../src/route.ts";
+import { when } from "../src/format.ts";
+import type { DeviceEvent } from "../src/protocol.ts";
+import { brokerWords, deliveryWords, eventWords, gapTimes, gapWords, linkWords, lostWords, presenceWords, qualityWords, resultWords } from "../src/words.ts";
+import { device, gap, T0_MS } from "./examples.ts";
 
-const event = (code: string, data = {}, sensor: string | null = null): LogRow => ({
-  kind: "event", at_ms: T0_MS, boot_id: "x", seq: 1, code, sensor, data,
-});
-const gap = (changes: object): LogRow => ({
-  kind: "gap", at_ms: T0_MS, boot: 1, boot_id: "x", from: 1, to: 2, count: null, at_most: null, why: "power_loss", ...changes,
+const event = (code: string, data = {}, sensor: string | null = null): DeviceEvent => ({
+  at_ms: T0_MS, boot_id: "x", seq: 1, code, sensor, data,
 });
 const CAUSES = [{ name: "reset_cause", title: "", unit: "", decimals: 0, low: 0, high: 9, labels: { "3": "watchdog" }, sensor: "vitals", chip: "vitals" }];
 
 test("events are sentences", () => {
-  assert.equal(logWords(event("boot", { reset_cause: 3 }), CAUSES), "Started: watchdog");
-  assert.equal(logWords(event("boot", { reset_cause: 3 }), []), "Started: reset cause 3");
-  assert.equal(logWords(event("sensor.failed", { errno: 19 }, "climate"), []), "Sensor climate failed (errno 19)");
-  assert.equal(logWords(event("samples.missed", { sensor: "climate", count: 1 }), []), "1 sample of climate missed: they were due and could not be taken");
+  assert.equal(eventWords(event("boot", { reset_cause: 3 }), CAUSES), "Started: watchdog");
+  assert.equal(eventWords(event("boot", { reset_cause: 1 }), []), "Started: power on or reset button");
+  assert.equal(eventWords(event("boot", { reset_cause: 9 }), []), "Started: reset cause 9");
+  assert.equal(eventWords(event("sensor.failed", { errno: 19 }, "climate"), []), "Sensor climate failed (errno 19)");
+  assert.equal(eventWords(event("samples.missed", { sensor: "climate", count: 1 }), []), "1 sample of climate missed: they were due and could not be taken");
 });
 
 test("an event of a kind we do not know is shown as it is", () => {
-  assert.equal(logWords(event("door.open", { angle: 30 }, "door"), []), "door.open · door · angle 30");
+  assert.equal(eventWords(event("door.open", { angle: 30 }, "door"), []), "door.open · door · angle 30");
 });
 
 test("a gap says how many and why, or at most how many", () => {
-  assert.equal(logWords(gap({ count: 50, why: "full" }), []), "50 samples lost: the board\u2019s memory was full");
-  assert.equal(logWords(gap({ at_most: 12 }), []), "Up to 12 samples lost: power loss");
-  assert.equal(logWords(gap({ why: "moths" }), []), "Samples lost: moths");
+  assert.equal(gapWords(gap({ count: 50 })), "50 samples lost: memory full");
+  assert.equal(gapWords(gap({ count: 1, why: "gateway_restored" })), "1 sample lost: the gateway was restored from an older backup");
+  assert.equal(gapWords(gap({ to: null, count: null, at_most: 12, why: "power_loss" })), "At most 12 samples lost: power cut");
+  assert.equal(gapWords(gap({ from: 1, to: 4, count: null })), "4 samples lost: memory full");
+  assert.equal(gapWords(gap({ to: null, count: null, why: "moths" })), "Samples lost: moths");
+});
+
+test("a gap says when, as far as that is known", () => {
+  const at = (at_ms: number) => when(at_ms, T0_MS);
+  assert.equal(gapTimes(gap({ after_ms: T0_MS }), T0_MS), `${at(T0_MS - 11_000)} to ${at(T0_MS)}`);
+  assert.equal(gapTimes(gap(), T0_MS), `since ${at(T0_MS - 11_000)}`);
+  assert.equal(gapTimes(gap({ before_ms: null, after_ms: T0_MS }), T0_MS), `until ${at(T0_MS)}`);
+  assert.equal(gapTimes(gap({ before_ms: null }), T0_MS), `learned of at ${at(T0_MS)}`);
+});
+
+test("what is lost is a count, a bound, or between the two", () => {
+  const counts = { samples: 9, events: 0, gaps: 2, lost: 114, quarantined: 0, uncertain: 0 };
+  assert.equal(lostWords(counts), "114 samples");
+  assert.equal(lostWords({ ...counts, uncertain: 114 }), "at most 114 samples");
+  assert.equal(lostWords({ ...counts, uncertain: 64 }), "50 to 114 samples");
+});
+
+test("nothing lost is said only where that is true", () => {
+  const none = device().counts;
+  assert.equal(deliveryWords(device()), "nothing lost");
+  assert.equal(deliveryWords(device({ last_seen_ms: null, counts: { ...none, samples: 0 } })), "never seen");
+  assert.equal(deliveryWords(device({ counts: { ...none, gaps: 1 } })), "1 gap");
+  assert.equal(deliveryWords(device({ counts: { ...none, gaps: 1, lost: 64, uncertain: 64, quarantined: 3 } })), "3 values refused, at most 64 samples lost");
+});
+
+test("a time that is certain needs no word", () => {
+  assert.deepEqual(["synced", "estimated", "corrected"].map(qualityWords), ["", "time estimated", "time corrected"]);
+});
+
+test("a broker says whether it is there, for how long, and why not", () => {
+  const broker = { name: "home", url: "", state: "waiting", why: "connection refused", since_ms: T0_MS, published: 0, backlog: 0, aside: 0, last_aside: [] };
+  assert.equal(brokerWords(broker, T0_MS + 240_000), "Not connected for 4 min: connection refused");
+  assert.equal(brokerWords({ ...broker, state: "connected", why: "" }, T0_MS + 7_200_000), "Connected for 2 h");
 });
 
 test("a command's end is told with its reason", () => {
@@ -51,6 +85,7 @@ test("the feed's state reads the same during every attempt", () => {
 });
 
 test("routes go there and back", () => {
+  assert.deepEqual(parseRoute(GATEWAY_HREF), { page: "gateway" });
   assert.deepEqual(parseRoute(deviceHref("soil-1_b")), { page: "device", id: "soil-1_b" });
   for (const hash of ["", "#/", "#/device/", "#/device/../x", "#/device/A", "#main"]) assert.deepEqual(parseRoute(hash), { page: "devices" });
 });

@@ -4,13 +4,14 @@ import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { clockTime, duration, number } from "../format.ts";
-import { DEVICES_HREF, parseRoute } from "../route.ts";
+import { DEVICES_HREF, GATEWAY_HREF, parseRoute } from "../route.ts";
 import { link, now_ms, retry, state, unreadable } from "../store.ts";
 import { nextTheme, theme } from "../theme.ts";
 import { unreachable } from "../unreachable.ts";
 import { linkWords } from "../words.ts";
 import { DeviceList } from "./device-list.tsx";
 import { DevicePage } from "./device-page.tsx";
+import { GatewayPage } from "./gateway-page.tsx";
 
 const route = signal(parseRoute(location.hash));
 addEventListener("hashchange", () => (route.value = parseRoute(location.hash)));
@@ -24,6 +25,7 @@ export function App() {
       </a>
       <Top />
       <main id="main" tabIndex={-1} class={link.value.kind === "live" ? "" : "not-live"}>
+        <Banner />
         <Page />
       </main>
       <footer>
@@ -50,9 +52,23 @@ function skip(event: Event): void {
   document.getElementById("main")?.focus();
 }
 
+/** On every page: what does not work until somebody acts. */
+function Banner() {
+  const errors = state.value.panel?.notices.filter((notice) => notice.level === "error") ?? [];
+  return (
+    <div role="alert">
+      {errors.map(({ text }) => (
+        <p key={text} class="banner">
+          {text}
+        </p>
+      ))}
+    </div>
+  );
+}
+
 function Page() {
   const here = route.value;
-  const key = here.page === "device" ? here.id : "";
+  const key = here.page === "device" ? here.id : here.page === "gateway" ? "Gateway" : "";
   const opened = useRef(false);
 
   useEffect(() => {
@@ -68,6 +84,8 @@ function Page() {
   switch (here.page) {
     case "devices":
       return <DeviceList />;
+    case "gateway":
+      return <GatewayPage />;
     case "device":
       return <DevicePage key={key} id={here.id} />;
     default:
@@ -101,6 +119,7 @@ function Top() {
           </button>
         )}
       </p>
+      <GatewayLink />
       <button type="button" class="quiet theme" onClick={nextTheme}>
         <svg viewBox="0 0 16 16" aria-hidden="true">
           <circle cx="8" cy="8" r="6.25" />
@@ -109,6 +128,22 @@ function Top() {
         <span class="theme-word">Theme: {theme.value}</span>
       </button>
     </header>
+  );
+}
+
+/** Leads to the gateway's own page; says how many things there are to know. */
+function GatewayLink() {
+  const { length } = state.value.panel?.notices ?? [];
+  return (
+    <a class="to-gateway" href={GATEWAY_HREF} aria-current={route.value.page === "gateway" ? "page" : undefined}>
+      Gateway
+      {length > 0 && (
+        <span class="badge">
+          {length}
+          <span class="hidden">{length === 1 ? " warning" : " warnings"}</span>
+        </span>
+      )}
+    </a>
   );
 }
 

@@ -1,15 +1,14 @@
 // All devices: who is there, and what they measured last.
 
-import type { TargetedKeyboardEvent } from "preact";
-import { count, MINUTE_MS } from "../format.ts";
+import { MINUTE_MS } from "../format.ts";
 import { usePlots } from "../plots.ts";
 import type { Quantity } from "../protocol.ts";
 import { isVitals, periodOf } from "../quantities.ts";
 import { deviceHref } from "../route.ts";
 import type { DeviceState } from "../state.ts";
 import { link, now_ms, state } from "../store.ts";
-import { presenceWords } from "../words.ts";
-import { Age, Dot, Line, Value } from "./parts.tsx";
+import { deliveryWords, presenceWords } from "../words.ts";
+import { Age, Dot, Line, Value, walk } from "./parts.tsx";
 
 const SPARK_SPAN_MS = 10 * MINUTE_MS;
 const SPARK_POINTS = 240;
@@ -27,7 +26,7 @@ export function DeviceList() {
       {loaded && !devices.size ? (
         <NoDevice />
       ) : (
-        <ul class="devices" onKeyDown={walk}>
+        <ul class="devices" onKeyDown={walk("a")}>
           {[...devices.values()].map((device) => (
             <Row key={device.id} device={device} />
           ))}
@@ -40,7 +39,6 @@ export function DeviceList() {
 function Row({ device }: { device: DeviceState }) {
   const measured = device.sensors.filter((sensor) => !isVitals(sensor)).flatMap((sensor) => sensor.quantities);
   const first = measured[0];
-  const { gaps, lost, quarantined } = device.counts;
   return (
     <li class={`device ${device.online ? "" : "is-offline"}`}>
       <Dot online={device.online} />
@@ -63,14 +61,7 @@ function Row({ device }: { device: DeviceState }) {
       </div>
       <div class="device-newest">
         <Age at_ms={device.newest_at_ms} period_ms={Math.min(...device.sensors.map((sensor) => sensor.period_ms), 10_000)} />
-        <p class="muted">
-          {[
-            quarantined ? `${count(quarantined, "value")} refused` : "",
-            lost ? `${count(lost, "sample")} lost` : gaps ? count(gaps, "gap") : "",
-          ]
-            .filter(Boolean)
-            .join(", ") || "nothing lost"}
-        </p>
+        <p class="muted">{deliveryWords(device)}</p>
       </div>
     </li>
   );
@@ -79,16 +70,6 @@ function Row({ device }: { device: DeviceState }) {
 function Spark({ device, quantity, period_ms }: { device: string; quantity: Quantity; period_ms: number }) {
   const trace = usePlots(device, [quantity], SPARK_SPAN_MS, SPARK_POINTS, quantity.name).get(quantity.name)!;
   return <Line small quantity={quantity} period_ms={period_ms} trace={trace} label={`${quantity.title}, the last 10 minutes`} />;
-}
-
-/** Arrow keys go from device to device, beside Tab. */
-function walk(event: TargetedKeyboardEvent<HTMLUListElement>): void {
-  const links = [...event.currentTarget.querySelectorAll<HTMLElement>("a")];
-  const here = links.indexOf(document.activeElement as HTMLElement);
-  const to = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: links.length - 1 }[event.key];
-  if (here < 0 || to === undefined || !links[to]) return;
-  event.preventDefault();
-  links[to].focus();
 }
 
 function NoDevice() {

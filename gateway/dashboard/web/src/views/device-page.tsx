@@ -4,18 +4,18 @@ import { signal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { readingText } from "../format.ts";
 import { RANGES, type Range, USUAL_RANGE, usePlots } from "../plots.ts";
-import type { Quantity } from "../protocol.ts";
+import type { Gap, Quantity } from "../protocol.ts";
 import { isDrawn, isVitals, periodOf, quantitiesOf } from "../quantities.ts";
 import * as rest from "../rest.ts";
 import { DEVICES_HREF } from "../route.ts";
 import type { DeviceState } from "../state.ts";
 import { act, gatewayNow_ms, link, now_ms, state } from "../store.ts";
 import type { Trace } from "../trace.ts";
-import { NOT_MEASURED, presenceWords } from "../words.ts";
+import { gapTimes, gapWords, NOT_MEASURED, presenceWords, qualityWords } from "../words.ts";
 import { Commands } from "./commands.tsx";
 import { Delivery } from "./delivery.tsx";
-import { Age, Dot, Line, pointWords, Value } from "./parts.tsx";
-import { Log, Quarantine } from "./records.tsx";
+import { Age, Dot, Line, pointWords, Tags, Value, walk } from "./parts.tsx";
+import { Log, LostSamples, Quarantine } from "./records.tsx";
 
 /** Points per line: about one for each pixel of a wide screen. */
 const POINTS = 1_200;
@@ -50,7 +50,7 @@ function Back() {
 function Shown({ device }: { device: DeviceState }) {
   const drawn = quantitiesOf(device.sensors).filter(isDrawn);
   const traces = usePlots(device.id, drawn, range.value.span_ms, POINTS);
-  useRecords(device.id);
+  useRecords(device);
   const world = device.sensors.filter((sensor) => !isVitals(sensor));
   const vitals = device.sensors.filter(isVitals);
 
@@ -91,22 +91,40 @@ function Shown({ device }: { device: DeviceState }) {
           <Delivery device={device} />
         </div>
         <div class="records">
+          <LostSamples rows={device.gaps} never={device.last_seen_ms === null && !device.counts.samples} />
           <Quarantine rows={device.refused} quantities={quantitiesOf(device.sensors)} />
-          <Log rows={device.log} quantities={quantitiesOf(device.sensors)} />
+          <Log rows={device.events} quantities={quantitiesOf(device.sensors)} />
         </div>
       </div>
     </>
   );
 }
 
-/** What the feed does not tell about the past: asked for at every snapshot. */
-function useRecords(id: string): void {
+/** A backlog may bring many gaps, and a correction many pieces: they are asked about together. */
+const ASK_AFTER_MS = 1_000;
+
+/** What the feed does not tell about the past: asked for at every snapshot, and when it knows more. */
+function useRecords({ id, revision }: DeviceState): void {
   const { snapshots } = state.value;
+  const known = useRef(revision);
+
   useEffect(() => {
+    if (known.current === revision) return; // as of the snapshot
+    known.current = revision;
+    const timer = setTimeout(() => askGaps(id), ASK_AFTER_MS);
+    return () => clearTimeout(timer);
+  }, [revision]);
+
+  useEffect(() => {
+    askGaps(id);
     // Failing is fine: the feed brings new rows, and the header says what is wrong with the gateway.
     rest.quarantine(id).then((rows) => act({ type: "refused.loaded", device: id, rows }), () => {});
     rest.events(id).then((rows) => act({ type: "events.loaded", device: id, rows }), () => {});
   }, [id, snapshots]);
+}
+
+function askGaps(id: string): void {
+  rest.gaps(id).then((rows) => act({ type: "gaps.loaded", device: id, rows }), () => {}); // failing is fine here, too
 }
 
 function Ranges() {
@@ -131,6 +149,7 @@ interface PanelProps {
 
 function Panel({ device, quantity, trace }: PanelProps) {
   const hover = useRef<HTMLParagraphElement>(null);
+  const lostHost = useRef<HTMLDivElement>(null);
   const period_ms = periodOf(device, quantity);
   const latest = device.latest[quantity.name];
   const refused = useMemo(
@@ -139,7 +158,11 @@ function Panel({ device, quantity, trace }: PanelProps) {
   );
   const refusedAt = useRef(refused);
   refusedAt.current = refused;
+  const lost = useLost(device.gaps);
   const id = `panel-${quantity.name}`;
+  const tell = (words: string) => {
+    if (hover.current) hover.current.textContent = words;
+  };
 
   return (
     <section class="panel" aria-labelledby={id}>
@@ -150,11 +173,7 @@ function Panel({ device, quantity, trace }: PanelProps) {
         </p>
         <p class="panel-age">
           <Age at_ms={latest?.at_ms} period_ms={period_ms} />
-          {latest?.provisional && (
-            <span class="tag" title="Sent ahead of older samples that are still on their way; not stored yet">
-              provisional
-            </span>
-          )}
+          <Tags latest={latest} />
         </p>
         <Extent quantity={quantity} trace={trace} newest_ms={latest?.at_ms} />
       </div>
@@ -168,10 +187,15 @@ function Panel({ device, quantity, trace }: PanelProps) {
             group={device.id}
             label={`Chart of ${quantity.title}, the last ${range.value.name}`}
             refusedAt={() => refusedAt.current}
-            onHover={(point) => {
-              if (hover.current) hover.current.textContent = point ? pointWords(quantity, point) : "";
-            }}
+            lost={lost}
+            lostHost={lostHost}
+            onHover={(point) => tell(point ? pointWords(quantity, trace, point) : "")}
           />
+          <div ref={lostHost} class="lost" onKeyDown={walk("span")}>
+            {lost().map(({ gap }, index) => (
+              <LostSpan key={index} gap={gap} first={index === 0} tell={tell} />
+            ))}
+          </div>
           <p ref={hover} class="hover" aria-hidden="true" />
         </div>
       ) : (
@@ -181,12 +205,49 @@ function Panel({ device, quantity, trace }: PanelProps) {
   );
 }
 
+interface LostShown {
+  from_ms: number;
+  to_ms: number | null;
+  gap: Gap;
+}
+
+/** What was lost, as far as it is known when; the same list as long as the gaps are the same. */
+function useLost(gaps: readonly Gap[]): () => readonly LostShown[] {
+  const lost = useRef<readonly LostShown[]>([]);
+  lost.current = useMemo(
+    () => gaps.flatMap((gap) => (gap.before_ms === null ? [] : [{ from_ms: gap.before_ms, to_ms: gap.after_ms, gap }])),
+    [gaps],
+  );
+  return () => lost.current;
+}
+
+/** Lies over a chart where samples were lost, and tells what happened when it is pointed at or has the focus. */
+function LostSpan({ gap, first, tell }: { gap: Gap; first: boolean; tell: (words: string) => void }) {
+  const words = `${gapWords(gap)}, ${gapTimes(gap, now_ms.peek())}`;
+  const show = () => tell(words);
+  const hide = () => tell("");
+  return (
+    <span
+      role="img"
+      aria-label={words}
+      tabIndex={first ? 0 : -1}
+      onPointerEnter={show}
+      onPointerLeave={hide}
+      onFocus={show}
+      onBlur={hide}
+    />
+  );
+}
+
 /** Lowest and highest value in the chart; told anew with every newest value, which is one of them. */
 function Extent({ quantity, trace }: { quantity: Quantity; trace: Trace | undefined; newest_ms: number | undefined }) {
   void now_ms.value; // once a second
-  const [low, high] = trace?.extent(gatewayNow_ms() - trace.span_ms)?.map((value) => readingText(quantity, value)) ?? [];
+  const since_ms = gatewayNow_ms() - (trace?.span_ms ?? 0);
+  const [low, high] = trace?.extent(since_ms)?.map((value) => readingText(quantity, value)) ?? [];
+  const unsure = trace?.unsureWithin(since_ms, Infinity).map(qualityWords) ?? [];
   return (
     <p class="extent">
+      {unsure.length > 0 && <span class="muted">some: {unsure.join(", ")}</span>}
       <span>
         <span class="muted">low</span> {low ?? NOT_MEASURED}
       </span>
@@ -199,6 +260,7 @@ function Extent({ quantity, trace }: { quantity: Quantity; trace: Trace | undefi
 
 function Vital({ device, quantity, trace }: PanelProps) {
   const period_ms = periodOf(device, quantity);
+  const lost = useLost(device.gaps);
   return (
     <div class="vital">
       <h3>{quantity.title}</h3>
@@ -212,6 +274,7 @@ function Vital({ device, quantity, trace }: PanelProps) {
           quantity={quantity}
           period_ms={period_ms}
           trace={trace}
+          lost={lost}
           label={`Chart of ${quantity.title}, the last ${range.value.name}`}
         />
       )}

@@ -1,15 +1,15 @@
 // Small pieces that several views share.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { ComponentChildren } from "preact";
-import { Chart } from "../chart.ts";
+import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
+import { Chart, type Lost } from "../chart.ts";
 import { age, reading, readingText, staleAfterMs, when } from "../format.ts";
 import { eachFrame } from "../frames.ts";
 import type { Latest, Quantity } from "../protocol.ts";
 import { gatewayNow_ms, now_ms } from "../store.ts";
 import { palette } from "../theme.ts";
 import type { Trace } from "../trace.ts";
-import { NOT_MEASURED } from "../words.ts";
+import { NOT_MEASURED, QUALITY_TITLE, qualityWords } from "../words.ts";
 
 /** Filled for online, hollow for offline: told by shape as much as by colour. The word stands beside it. */
 export function Dot({ online }: { online: boolean }) {
@@ -45,6 +45,26 @@ export function Age({ at_ms, period_ms }: { at_ms: number | null | undefined; pe
   );
 }
 
+/** What is to be known of a value beside its age. */
+export function Tags({ latest }: { latest: Latest | undefined }) {
+  if (!latest) return null;
+  const words = qualityWords(latest.quality);
+  return (
+    <>
+      {latest.provisional && (
+        <span class="tag" title="Sent ahead of older samples that are still on their way; not stored yet">
+          provisional
+        </span>
+      )}
+      {words && !latest.provisional && (
+        <span class="tag" title={QUALITY_TITLE[latest.quality]}>
+          {words}
+        </span>
+      )}
+    </>
+  );
+}
+
 interface LineProps {
   quantity: Quantity;
   period_ms: number;
@@ -53,13 +73,15 @@ interface LineProps {
   small?: boolean;
   group?: string;
   refusedAt?: () => readonly number[];
+  lost?: () => readonly Lost[];
+  lostHost?: { current: HTMLElement | null };
   onHover?: (point: { at_ms: number; value: number } | null) => void;
 }
 
-const NONE: readonly number[] = [];
+const NONE: readonly never[] = [];
 
 /** A live chart of one line. It draws itself from the animation loop: rendering this component again costs nothing. */
-export function Line({ quantity, period_ms, trace, label, small = false, group = "", refusedAt, onHover }: LineProps) {
+export function Line({ quantity, period_ms, trace, label, small = false, group = "", refusedAt, lost, lostHost, onHover }: LineProps) {
   const host = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const chart = new Chart(host.current!, {
@@ -69,6 +91,8 @@ export function Line({ quantity, period_ms, trace, label, small = false, group =
       small,
       group,
       refusedAt: refusedAt ?? (() => NONE),
+      lost: lost ?? (() => NONE),
+      lostHost: lostHost?.current ?? null,
       hover: onHover ?? (() => {}),
     });
     const stop = eachFrame(() => chart.draw(gatewayNow_ms(), palette.peek()));
@@ -80,8 +104,27 @@ export function Line({ quantity, period_ms, trace, label, small = false, group =
   return <div ref={host} class={small ? "chart small" : "chart"} role="img" aria-label={label} />;
 }
 
-export const pointWords = (quantity: Quantity, point: { at_ms: number; value: number }): string =>
-  `${when(point.at_ms, now_ms.peek())}  ${readingText(quantity, point.value)}`;
+export const pointWords = (quantity: Quantity, trace: Trace, { at_ms, value }: { at_ms: number; value: number }): string =>
+  [`${when(at_ms, now_ms.peek())}  ${readingText(quantity, value)}`, ...trace.unsureWithin(at_ms, at_ms).map(qualityWords)].join(", ");
+
+/** Arrow keys, Home and End go from one `selector` to the next inside the element, beside Tab. */
+export const walk =
+  (selector: string) =>
+  (event: TargetedKeyboardEvent<HTMLElement>): void => {
+    const all = [...event.currentTarget.querySelectorAll<HTMLElement>(selector)];
+    const here = all.indexOf(document.activeElement as HTMLElement);
+    const to = {
+      ArrowDown: here + 1,
+      ArrowRight: here + 1,
+      ArrowUp: here - 1,
+      ArrowLeft: here - 1,
+      Home: 0,
+      End: all.length - 1,
+    }[event.key];
+    if (here < 0 || to === undefined) return;
+    event.preventDefault();
+    all[Math.max(0, Math.min(all.length - 1, to))]?.focus();
+  };
 
 const FIRST_ROWS = 8;
 

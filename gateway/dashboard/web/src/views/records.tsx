@@ -2,10 +2,10 @@
 
 import { useMemo } from "preact/hooks";
 import { when } from "../format.ts";
-import type { Quantity, Refused } from "../protocol.ts";
-import type { LogRow } from "../state.ts";
+import type { DeviceEvent, Gap, Quantity, Refused } from "../protocol.ts";
+import { gapKey } from "../state.ts";
 import { now_ms } from "../store.ts";
-import { logWords } from "../words.ts";
+import { eventWords, gapTimes, gapWords } from "../words.ts";
 import { useFew } from "./parts.tsx";
 
 const WARNINGS = new Set(["sensor.failed", "samples.missed", "frame.refused"]);
@@ -55,16 +55,42 @@ export function Quarantine({ rows, quantities }: { rows: readonly Refused[]; qua
 const titleOf = (name: string, quantities: readonly Quantity[]): string =>
   quantities.find((quantity) => quantity.name === name)?.title ?? name;
 
-export function Log({ rows, quantities }: { rows: readonly LogRow[]; quantities: readonly Quantity[] }) {
+/** Samples that no longer exist. */
+export function LostSamples({ rows, never }: { rows: readonly Gap[]; never: boolean }) {
+  const [shown, more] = useFew(rows, "gaps");
+  const list = useMemo(
+    () =>
+      shown.map((gap) => (
+        <li key={gapKey(gap)}>
+          <span class="time">{gapTimes(gap, now_ms.peek())}</span>
+          <span class="warn">{gapWords(gap)}</span>
+        </li>
+      )),
+    [rows, shown.length],
+  );
+  return (
+    <section class="card" aria-labelledby="lost">
+      <h2 id="lost">Lost</h2>
+      {rows.length ? (
+        <ol class="log wide">{list}</ol>
+      ) : (
+        <p class="nothing">{never ? "This device was never here." : "Nothing is lost. Samples that no longer exist are counted here, with the reason."}</p>
+      )}
+      {more}
+    </section>
+  );
+}
+
+export function Log({ rows, quantities }: { rows: readonly DeviceEvent[]; quantities: readonly Quantity[] }) {
   const [shown, more] = useFew(rows, "events");
   const list = useMemo(
     () =>
       shown.map((row) => (
-        <li key={`${row.kind} ${row.boot_id} ${row.kind === "gap" ? row.from : row.seq}`}>
+        <li key={`${row.boot_id} ${row.seq}`}>
           <time class="time" dateTime={new Date(row.at_ms).toISOString()}>
             {when(row.at_ms, now_ms.peek())}
           </time>
-          <span class={row.kind === "gap" || WARNINGS.has(row.code) ? "warn" : ""}>{logWords(row, quantities)}</span>
+          <span class={WARNINGS.has(row.code) ? "warn" : ""}>{eventWords(row, quantities)}</span>
         </li>
       )),
     [rows, shown.length],
