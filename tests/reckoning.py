@@ -61,8 +61,8 @@ class Delivered:
         self.boots: dict[str, BootDelivered] = {}
         self.repeated = 0
         self.contradictions: list[str] = []
-        self.moved = 0
-        """Repeats with another time, as after a correction."""
+        self.corrections = 0
+        """Samples whose time was corrected."""
 
     @property
     def samples(self) -> int:
@@ -76,6 +76,8 @@ class Delivered:
             self._samples(boot, body)
         elif topic == "event":
             boot.events.add(body["seq"])
+        elif topic == "corrected":
+            self._correct(boot, body)
         elif topic == "quarantine":
             boot.refused.append((body["from"], body["to"]))
         elif body["to"] is None:
@@ -95,10 +97,17 @@ class Delivered:
             self.repeated += 1
             if known[2] != values:
                 self.contradictions.append(f"({body['boot_id']}, {seq}) was {known[2]} and is {values}")
-            elif known[0] != body["at"][i]:
-                self.moved += 1
-                if known[1] == "synced":
-                    self.contradictions.append(f"({body['boot_id']}, {seq}) is synced, and moved")
+            elif known[1] == "synced" and known[0] != body["at"][i]:
+                self.contradictions.append(f"({body['boot_id']}, {seq}) is synced, and moved")
+            elif known[1] == "estimated":
+                boot.samples[seq] = (body["at"][i], body["quality"], values)
+
+    def _correct(self, boot: BootDelivered, body: dict[str, Any]) -> None:
+        """As gateway/mqtt/TOPICS.md tells a subscriber to do it."""
+        for seq, (at_ms, quality, values) in boot.samples.items():
+            if body["from"] <= seq <= body["to"] and quality == "estimated":
+                boot.samples[seq] = (at_ms + body["moved_ms"], body["quality"], values)
+                self.corrections += 1
 
 
 @dataclass
@@ -120,7 +129,7 @@ class Reckoning:
     holes: int = 0
     """Sequence numbers that nothing delivered accounts for."""
     worst_time_ms: int = 0
-    """How far off a `synced` time was at most."""
+    """How far off a `synced` or `corrected` time was at most, by the board's own view of the world."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -209,9 +218,18 @@ def _same(entry: Measured, values: dict[str, float]) -> bool:
 def _match(number: int, entries: list[Measured], delivered: BootDelivered, outcome: Reckoning) -> list[Measured]:
     """Walk both in order. Returns what of `entries` comes after the last that was delivered, or is owned up to."""
     at, previous = 0, -1
-    for seq in sorted(delivered.samples):
+    seqs = sorted(delivered.samples)
+    for number_of, seq in enumerate(seqs):
         said_lost = _said_lost(delivered, previous, seq)
         at_ms, quality, values = delivered.samples[seq]
+        if (
+            not values
+        ):  # converted, but not read: Ctrl-C came between. It is said to be not measured, and invents nothing
+            after = delivered.samples[seqs[number_of + 1]][2] if number_of + 1 < len(seqs) else None
+            if at < len(entries) and (after is None or not _same(entries[at], after)):
+                at += 1
+            previous = seq
+            continue
         place = next(
             (at + skip for skip in _skips(said_lost, len(entries) - at) if _same(entries[at + skip], values)), None
         )
@@ -225,7 +243,7 @@ def _match(number: int, entries: list[Measured], delivered: BootDelivered, outco
                 f"boot {number}: {missing} measurements before seq {seq} are missing, gaps say {said_lost}"
             )
         outcome.in_gaps += min(missing, said_lost)
-        if quality == "synced":
+        if quality != "estimated":
             outcome.worst_time_ms = max(outcome.worst_time_ms, abs(at_ms - entries[place].at_ms))
         at, previous = place + 1, seq
     # Behind the last sample there may be closed gaps, too.

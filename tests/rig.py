@@ -203,7 +203,7 @@ class GatewayProgram(Program):
 class Subscriber:
     """What a broker brings, by an MQTT client of its own that keeps its session (QoS 1, 3.1.1)."""
 
-    TOPICS = ("samples", "event", "gap", "quarantine")
+    TOPICS = ("samples", "event", "gap", "quarantine", "corrected")
 
     def __init__(self, port: int, name: str = "witness") -> None:
         self.delivered: dict[str, Delivered] = {}

@@ -132,3 +132,15 @@ def test_two_boots_are_told_apart_by_what_was_measured() -> None:
 def test_the_truth_log_is_read_to_its_torn_end() -> None:
     line = json.dumps({"sensor": "vitals", "boot": 1, "at_ms": 5, "flash_programs": 2, "values": {"rssi": -50}})
     assert truth([line, line[:20]]) == [Measured("vitals", 1, 5, 2, {"rssi": -50})]
+
+
+def test_a_sample_without_values_stands_for_what_was_converted_and_not_read() -> None:
+    empty = samples(range(5), seq=10) | {"seq": [10], "at": [5], "values": {}}
+    found = outcome(measured(11), ("samples", samples(range(10))), ("samples", empty))
+    assert (found.delivered, bad(found), found.problems) == (11, (0, 0, 0), [])
+    found = outcome(measured(12), ("samples", samples(range(10))), ("samples", empty))
+    assert bad(found) == (1, 0, 0)
+    found = outcome(
+        measured(12), ("samples", samples(range(10))), ("samples", empty), ("samples", samples(range(10, 12), seq=11))
+    )
+    assert (bad(found), found.problems) == ((0, 0, 0), [])
