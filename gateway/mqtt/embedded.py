@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from gateway.config import BrokerConfig
 from gateway.errors import ConfigError
+from gateway.mqtt import probe
 
 log = logging.getLogger("broker")
 
@@ -32,6 +33,9 @@ MAX_PACKET_BYTES = MAX_PAYLOAD_BYTES + (1 << 16)
 """rumqttd's limit is for topic, properties and payload together."""
 READY_WITHIN_S = 15
 STOP_WITHIN_S = 2
+PROBE_EVERY_S = 5.0
+SILENT_S = 15.0
+"""A child that has not answered a probe for so long is ended and started again. A busy machine is slow, too."""
 _RESTART_S = (0.2, 1, 5, 15)
 """Waits before it is started again, the last for all further times."""
 _STEADY_S = 600
@@ -78,9 +82,19 @@ class Ports(NamedTuple):
 
 
 class EmbeddedBroker:
-    """One broker on fixed ports. Its process is started again when it ends by itself."""
+    """One broker on fixed ports. Its process is started again when it ends by itself, and ended when it hangs: that is
+    noticed within `probe_every_s` and `silent_s`."""
 
-    def __init__(self, config: BrokerConfig, state_dir: Path) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        state_dir: Path,
+        *,
+        probe_every_s: float = PROBE_EVERY_S,
+        silent_s: float = SILENT_S,
+    ) -> None:
+        self._probe_every_s = probe_every_s
+        self._silent_s = silent_s
         self._config = config
         self._file = state_dir / "broker.toml"
         self._host = ""
@@ -172,7 +186,7 @@ class EmbeddedBroker:
         tries = 0
         while child := self._child:
             since = time.monotonic()
-            await child.ended_or_panicked()
+            await self._until_it_fails(child)
             self._child = None
             await child.end()
             if time.monotonic() - since > _STEADY_S:
@@ -189,6 +203,18 @@ class EmbeddedBroker:
                 except (_NotServing, ConfigError, OSError) as error:  # a full disk, say: it may have room again later
                     said = str(error)
             log.info("embedded broker is back on %s", self.url)
+
+    async def _until_it_fails(self, child: _Child) -> None:
+        """Wait until it ends, or until it hangs; then it is killed."""
+        failed = asyncio.create_task(child.ended_or_panicked())
+        try:
+            while not failed.done():
+                await asyncio.wait((failed,), timeout=self._probe_every_s)
+                if not failed.done() and not await probe.answers(self._host, self.ports.v311, self._silent_s):
+                    child.kill(f"it has not answered for {self._silent_s:g} s")
+                    return
+        finally:
+            failed.cancel()
 
 
 class _NotServing(Exception):
@@ -249,6 +275,12 @@ class _Child:
         finally:
             ended.cancel()
             panicked.cancel()
+
+    def kill(self, why: str) -> None:
+        """It hangs: it would not hear that it should end."""
+        self.last_words = why
+        with suppress(ProcessLookupError):
+            self._process.kill()
 
     async def end(self) -> None:
         """Leaves nothing behind."""

@@ -83,7 +83,8 @@ class Store(Protocol):
 
     async def read(self, cursor: str, *, device: str | None = None, limit: int = 100) -> list[Batch]:
         """Up to `limit` committed batches behind `cursor` ("" is the beginning), in commit order, at least once; fewer
-        where they are large, and none only where there is nothing more. A cursor of another or restored log starts at the oldest batch."""
+        where they are large, and none only where there is nothing more. A cursor of another or restored log starts at
+        the oldest batch."""
 
     async def end(self) -> str:
         """The cursor behind the newest committed batch."""

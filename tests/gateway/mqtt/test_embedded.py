@@ -262,6 +262,38 @@ def test_a_child_that_dies_is_started_again_on_the_same_ports(tmp_path: Path) ->
     run(scenario())
 
 
+def test_a_child_that_hangs_is_started_again(tmp_path: Path) -> None:
+    """Stopped, it keeps its ports open: a program that connects waits, for ever if nobody looks."""
+
+    async def scenario() -> None:
+        async with embedded(tmp_path, probe_every_s=0.2, silent_s=1.5) as broker:
+            pid, ports = broker.pid, broker.ports
+            assert pid is not None
+            os.kill(pid, signal.SIGSTOP)
+            began = time.monotonic()
+            await until(lambda: broker.pid not in (None, pid), timeout_s=20, what="a new child")
+            assert time.monotonic() - began > 1.5
+            assert (broker.ports, broker.restarts) == (ports, 1)
+            assert not alive(pid)
+            await in_thread(lambda: Client(ports.v311).__enter__().__exit__())
+
+    run(scenario(), timeout_s=40)
+
+
+def test_a_child_that_serves_is_left_alone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with embedded(tmp_path, probe_every_s=0.01, silent_s=10) as broker:
+            pid = broker.pid
+            with subscriber(broker.ports.v311, "t") as client:
+                for number in range(20):
+                    await in_thread(client.publish, "t", str(number).encode())
+                await until(lambda: len(client.messages) == 20)
+                assert client.connections == 1
+            assert (broker.pid, broker.restarts) == (pid, 0)
+
+    run(scenario())
+
+
 def test_a_start_that_fails_is_tried_again(tmp_path: Path) -> None:
     """A full or vanished disk, say: it may be back later."""
 

@@ -198,8 +198,8 @@ class Mosquitto:
 
 
 @contextlib.asynccontextmanager
-async def embedded(folder: Path) -> AsyncIterator[EmbeddedBroker]:
-    broker = EmbeddedBroker(BrokerConfig(port=0, port_v5=0), folder)
+async def embedded(folder: Path, **options: float) -> AsyncIterator[EmbeddedBroker]:
+    broker = EmbeddedBroker(BrokerConfig(port=0, port_v5=0), folder, **options)
     await broker.start()
     try:
         yield broker
