@@ -3,6 +3,10 @@
 Results are kept until they are acknowledged and sent again after a reconnect. A command that comes twice gets the
 result it got before and is not executed again. None is forgotten before its acknowledgement: where too many wait, a new
 command is refused.
+
+A restart forgets the results. So a command that acts is written to flash before it acts (executed.py): one that comes
+again afterwards is answered `done` where it had ended, and `unknown` where nobody can tell how far it came. What has no
+effect (`ping`, and what is refused) may be answered anew and is not written.
 """
 
 import gc
@@ -13,7 +17,7 @@ from device.clock import sooner, ticks_add, ticks_diff
 from device.log import clean
 
 _KEPT = const(8)  # results; of more, those are forgotten that were acknowledged
-_MOST = const(40)  # results without acknowledgement: the gateway has up to 32 commands under way
+_MOST = const(32)  # results without acknowledgement: as many as the gateway has commands open, and executed.py ids
 _RESTART_WAIT_MS = const(3000)  # for the acknowledgement of its result
 _BLINK_MS = const(125)
 
@@ -22,11 +26,16 @@ class Wrong(Exception):
     """The arguments do not fit. The text goes back to whoever asked."""
 
 
+class NotWritten(Exception):
+    """That a command begins could not be written to flash, so it must not."""
+
+
 class Commands:
-    def __init__(self, clock, led):
-        """`led` is called with True or False."""
+    def __init__(self, clock, led, executed):
+        """`led` is called with True or False; `executed` remembers over a restart what was begun."""
         self._clock = clock
         self._led = led
+        self._executed = executed
         self._results = []  # [id, frame, acknowledged, sent on this connection], oldest first
         self._blinks = 0
         self._blink_due = 0
@@ -42,21 +51,47 @@ class Commands:
             if kept[0] == id:
                 kept[2] = kept[3] = False
                 return None
+        before = self._before(id)
         if not self._room():
-            return wire.result(id, "failed", error=("command.busy", "%d results wait to be acknowledged" % _MOST))
-        self._results.append([id, self._act(id, command, now), False, False])
+            return before or _failed(id, "command.busy", "%d results wait to be acknowledged" % _MOST)
+        self._results.append([id, before or self._act(id, command, now), False, False])
         return None
+
+    def _before(self, id):
+        """The result of a command that was begun before this start. None: it was not."""
+        ended = self._executed.look(id)
+        if ended is None:
+            return None
+        if ended:
+            return wire.result(id, "done")
+        return wire.result(id, "unknown", error=("command.interrupted", "the board was restarted in the middle"))
 
     def _act(self, id, command, now):
         action = self._actions.get(command["name"])
         if action is None:
-            return wire.result(id, "failed", error=("command.unknown", "no command '%s'" % clean(command["name"])))
+            return _failed(id, "command.unknown", "no command '%s'" % clean(command["name"]))
         if command["deadline_ms"] <= 0:
-            return wire.result(id, "failed", error=("command.expired", "it came too late"))
+            return _failed(id, "command.expired", "it came too late")
         try:
             return wire.result(id, "done", action(id, command["args"], now))
         except Wrong as error:
-            return wire.result(id, "failed", error=("command.args", str(error)))
+            return _failed(id, "command.args", str(error))
+        except NotWritten as error:
+            return _failed(id, "command.flash", "flash cannot be written (%s), so it was not carried out" % error)
+
+    def _begin(self, id, ended=False):
+        """The last step before an action has an effect."""
+        try:
+            self._executed.begin(id, ended)
+        except OSError as error:
+            raise NotWritten(error) from None
+
+    def _end(self, id):
+        """The first step after it. Where flash fails, a restart finds it begun and answers `unknown`."""
+        try:
+            self._executed.end(id)
+        except OSError:
+            pass  # the result tells how it ended; only a restart before its acknowledgement would have to ask flash
 
     def _room(self):
         """Whether one more result can be kept; acknowledged ones make way for it, the oldest first."""
@@ -69,7 +104,8 @@ class Commands:
                 at += 1
         return len(results) < _MOST
 
-    # -- the actions: each takes (id, args, now) and returns the result's data -----------------------------------------
+    # -- the actions: each takes (id, args, now) and returns the result's data. One with an effect calls `_begin` when
+    # -- nothing can be wrong any more, and `_end` after it.
 
     def _ping(self, id, args, now):
         return {"uptime_ms": self._clock.uptime_ms(), "free_heap": gc.mem_free()}
@@ -78,11 +114,14 @@ class Commands:
         seconds = args.get("seconds", 5)
         if type(seconds) is not int or not 1 <= seconds <= 60:
             raise Wrong("'seconds' is a whole number from 1 to 60")
+        self._begin(id)
         self._blinks = seconds * 1000 // _BLINK_MS
         self._blink_due = now
+        self._end(id)
         return None
 
     def _restart(self, id, args, now):
+        self._begin(id, ended=True)  # whatever comes between this and the restart is a restart itself
         self._restart_id = id
         self._restart_due = ticks_add(now, _RESTART_WAIT_MS)
         return None
@@ -133,3 +172,7 @@ class Commands:
         if self._restart_id is None:
             return False
         return self._restart_due is None or ticks_diff(now, self._restart_due) >= 0
+
+
+def _failed(id, code, text):
+    return wire.result(id, "failed", error=(code, text))

@@ -9,6 +9,7 @@ from time import ticks_add, ticks_diff
 
 from device import port, wire
 from device.commands import Commands
+from device.executed import Executed
 from device.journal import Journal
 from device.link import FRAME_BYTES, IDLE, Identity, Link, new_boot_id
 from device.log import Log
@@ -44,7 +45,7 @@ class Node:
         self._outbox = Outbox(boot, delivery["ram_samples"], width, journal, held, columns)
         self._sampler = Sampler(sensors, self._outbox, clock)
         self._led = port.led(profile["outputs"])
-        self._commands = Commands(clock, self._led)
+        self._commands = Commands(clock, self._led, Executed(port.FLASH_ROOT + "/executed.bin"))
         self._net = Net(settings["wifi"], gateway["host"], gateway["port"], self._log)
         self._link = Link(
             identity, self._outbox, self._sampler, self._commands, self._net, clock, port.urandom, self._log

@@ -9,6 +9,7 @@ import utime
 from device import fast, wire
 from device.clock import Clock, ticks_add
 from device.commands import Commands
+from device.executed import Executed
 from device.link import Identity, Link
 from device.log import Log
 from device.outbox import Boot, Outbox
@@ -81,7 +82,7 @@ class Parts:
             Identity("a", "b", "c", "t", "h", 80),
             self.box,
             self.sampler,
-            Commands(self.clock, None),
+            Commands(self.clock, None, Executed("/dev/null")),
             self.net,
             self.clock,
             self.urandom,
