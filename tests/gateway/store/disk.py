@@ -52,7 +52,6 @@ class Disk:
         """By path; None for a directory."""
         self._safe: dict[str, File | None] = {"": None}
         self._pending: list[Op] = []
-        self._renamed: dict[int, File | None] = {}
         self.acked: list[object] = []
 
     def feed(self, op: Op) -> None:
@@ -65,9 +64,12 @@ class Disk:
             case "mkdir":
                 if op.path not in self.now:
                     self._change(Op("link", op.path, data=None))
-            case "unlink" | "rename":
+            case "unlink":
                 if op.path in self.now:  # else a file that is not recorded: the lock, say
                     self._change(op)
+            case "rename":
+                if op.path in self.now:
+                    self._change(op._replace(data=(op.data, self.now[op.path])))
             case "dirsync":
                 self._sync_names(op.path)
             case "write" | "truncate":
@@ -94,10 +96,6 @@ class Disk:
                 left.append(op)
         self._pending = left
 
-    @property
-    def unsynced(self) -> int:
-        return len(self._pending) + sum(len(file.pending) for file in self.now.values() if file)
-
     def lay_out(self, directory: Path, writes: Choice, names: Callable[[int], int]) -> None:
         """`names` says how many of so many changes of names are kept."""
         tree = dict(self._safe)
@@ -113,7 +111,7 @@ class Disk:
 
 
 def _directories(op: Op) -> set[str]:
-    paths = [op.path, op.data] if op.kind == "rename" else [op.path]
+    paths = [op.path, op.data[0]] if op.kind == "rename" else [op.path]
     return set(map(_parent, paths))
 
 
@@ -124,10 +122,11 @@ def _parent(path: str) -> str:
 def _name(tree: dict[str, File | None], op: Op) -> None:
     if op.kind == "link":
         tree[op.path] = op.data
-    elif op.kind == "unlink":
+    else:
         tree.pop(op.path, None)
-    elif op.path in tree:
-        tree[op.data] = tree.pop(op.path)
+        if op.kind == "rename":
+            new, file = op.data
+            tree[new] = file
 
 
 # ---- what may be left ---------------------------------------------------------------------------------------------

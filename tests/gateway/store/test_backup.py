@@ -19,6 +19,9 @@ from gateway.errors import ConfigError
 from gateway.store import archive, backup, restore
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run
+from tests.gateway.store import disk
+from tests.gateway.store.disk import Disk
+from tests.gateway.store.recording import Recorder, recording
 from tests.gateway.store.samples import batch, records, samples, seqs
 
 NOW_MS = 1_790_000_000_000
@@ -256,3 +259,19 @@ def test_a_backup_of_a_killed_gateway_has_what_was_in_its_log(tmp_path: Path) ->
         await other.close()
 
     run(work())
+
+
+def test_a_finished_backup_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = made(tmp_path)
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    recorder = Recorder(folder)
+    with recording(recorder, monkeypatch):
+        backup.make(state, folder / "file", now_ms=NOW_MS)
+    left = Disk()
+    for op in recorder.ops:
+        left.feed(op)
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    left.lay_out(cut, disk.nothing, lambda count: 0)
+    assert (cut / "file").read_bytes() == (folder / "file").read_bytes()

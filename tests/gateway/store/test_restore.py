@@ -16,10 +16,13 @@ from typing import Any
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.store import backup, restore
+from gateway.store import archive, backup, restore
 from gateway.store.database import StateLock, migrations
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run
+from tests.gateway.store import disk
+from tests.gateway.store.disk import Disk
+from tests.gateway.store.recording import Op, Recorder, recording
 from tests.gateway.store.samples import batch, samples, seqs
 
 NOW_MS = 1_790_000_000_000
@@ -327,6 +330,38 @@ def test_a_crash_at_any_step_leaves_all_of_the_old_or_all_of_the_new(
         step += 1
     assert set(outcomes) == ({(3, 3), (9, 9)} if had_data else {(9, 9)})
     assert outcomes == sorted(outcomes), "once it is the new, it stays the new"
+
+
+def test_a_power_cut_at_any_step_leaves_all_of_the_old_or_all_of_the_new(
+    tmp_path: Path, parts: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, root = pack(tmp_path / "file", parts), tmp_path / "root"
+    state = root / "state"
+    run(fill(state, 3))
+    recorder = Recorder(root)
+    before = [Op("mkdir", "state"), Op("dirsync", "")]
+    for name in archive.DATABASES:
+        path = f"state/{name}"
+        before += [Op("open", path), Op("write", path, 0, (root / path).read_bytes()), Op("sync", path)]
+    with recording(recorder, monkeypatch):
+        restore.restore(state, file, now_ms=NOW_MS, replace=True)
+    rng = random.Random(4)
+    left, outcomes = Disk(), []
+    for op in (*before, Op("dirsync", "state")):
+        left.feed(op)
+    for place, op in enumerate(recorder.ops):
+        left.feed(op)
+        if op.kind in {"write", "truncate"} and rng.random() > 0.1:
+            continue  # hundreds, into files that nobody looks at yet
+        for number, (writes, names) in enumerate(
+            ((disk.nothing, lambda count: 0), (disk.any_part(rng), lambda count: rng.randint(0, count)))
+        ):
+            cut = tmp_path / f"cut-{place}-{number}"
+            cut.mkdir()
+            left.lay_out(cut, writes, names)
+            outcomes.append(run(found(cut / "state")))
+    assert set(outcomes) == {(3, 3), (9, 9)}
+    assert outcomes[-1] == outcomes[-2] == (9, 9), "what was said to be restored is restored"
 
 
 def test_in_the_middle_of_a_restore_nobody_else_may_use_the_directory(tmp_path: Path, parts: dict[str, bytes]) -> None:
