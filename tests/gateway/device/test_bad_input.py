@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from gateway.model import Gap
 from tests.aio import run, until
 from tests.gateway.device.door import BOOT_ID, SUBPROTOCOL, Device, Door, open_door
 
@@ -76,6 +77,90 @@ def test_every_hostile_frame_is_answered_with_its_code_and_counted(tmp_path: Pat
             assert door.info().errors == Counter(vector["code"] for vector in hostile)
             await device.samples(2_000, 20, boot=16)
             await device.acked(2_000, boot=16)
+
+    run(scenario())
+
+
+JOURNAL = [
+    {"boot": 16, "id": "0c5d9be1f2a34477", "first": 0, "next": 40, "t": 39_000},
+    {"boot": 17, "id": BOOT_ID, "first": 0, "next": 40},
+]
+
+
+@pytest.mark.parametrize("boot", [16, 17], ids=["of a journal", "of the running boot"])
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        ('{"type":"samples","boot":%d,"seq":5,"t":[5000],"values":{"temperature":[NaN]}}', "value.finite"),
+        ('{"type":"samples","boot":%d,"seq":5,"t":[5000],"values":{"temperature":[1e999]}}', "value.finite"),
+        ('{"type":"samples","boot":%d,"seq":5,"t":[5000],"values":{"temperature":["hot"]}}', "value.type"),
+        ('{"type":"samples","boot":%d,"seq":5,"t":[5000],"values":{"temperature":[400]}}', "value.range"),
+        ('{"type":"samples","boot":%d,"seq":5,"t":[5000],"values":{"colour":[4]}}', "value.unknown"),
+        ('{"type":"samples","boot":%d,"seq":5,"t":[5000],"values":{"temperature":[]}}', "frame.columns"),
+        ('{"type":"samples","boot":%d,"seq":5,"t":[-1],"values":{"temperature":[1]}}', "frame.field"),
+        ('{"type":"samples","boot":%d,"seq":5,"t":5000,"values":[1]}', "frame.field"),
+        ('{"type":"event","boot":%d,"seq":5,"t":5000,"code":"NOT A CODE"}', "frame.field"),
+    ],
+)
+def test_one_bad_frame_never_blocks_what_comes_after_it(boot: int, bad: str, code: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with with_a_bystander(tmp_path) as door:
+            device = await door.enter(boots=JOURNAL)
+            await device.samples(0, *[20] * 5, boot=boot)
+            await device.send(bad % boot)
+            await device.samples(6, *[20] * 5, boot=boot)
+            assert await device.error() == code
+            await until_acked(device, 10)
+            await device.samples(0, 20, boot=33 - boot)
+            await until_acked(device, 0)
+            records = [
+                record for batch in await door.batches("greenhouse") if batch.boot == boot for record in batch.records
+            ]
+            assert [record.seq for record in records] == list(range(11))
+            (row,) = await door.history.quarantine("greenhouse", 10)
+            assert (row.seq, row.code) == (5, code)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ['{"type":"samples","boot":16,"seq":"5","t":[5000],"values":{"temperature":[1]}}', "{", '{"boot":16,"seq":5}'],
+    ids=["no seq", "no JSON", "no type"],
+)
+def test_a_frame_nobody_can_read_becomes_a_gap_and_the_journal_goes_on(bad: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with with_a_bystander(tmp_path) as door:
+            device = await door.enter(boots=JOURNAL)
+            await device.samples(0, *[20] * 5, boot=16)
+            await until_acked(device, 4)
+            for _ in range(2):
+                await device.send(bad)
+                assert (await device.error()).startswith("frame.")
+            await device.send({"type": "gap", "boot": 16, "from": 5, "to": 5, "why": "refused"})
+            await device.samples(6, 20, boot=16)
+            await until_acked(device, 6)
+            records = await door.records("greenhouse")
+            assert records[5] == Gap(seq=5, to=5, count=1, at_most=None, why="refused")
+            assert len(records) == 7
+
+    run(scenario())
+
+
+def test_a_frame_that_is_too_large_ends_the_connection_and_not_the_journal(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with with_a_bystander(tmp_path) as door:
+            for _ in range(2):
+                device = await door.enter(boots=JOURNAL)
+                await device.samples(0, *[20] * 5, boot=16)
+                await until_acked(device, 4)
+                await device.send('{"type":"samples","boot":16,"seq":5,"values":{"temperature":[' + "20," * 30_000)
+                assert (await device.closed())[0] == 1009
+            device = await door.enter(boots=JOURNAL)
+            await device.send({"type": "gap", "boot": 16, "from": 5, "to": 5, "why": "refused"})
+            await device.samples(6, 20, boot=16)
+            await until_acked(device, 6)
+            assert [record.seq for record in await door.records("greenhouse")] == list(range(7))
 
     run(scenario())
 

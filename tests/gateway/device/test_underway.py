@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from gateway.device.session import Restamp
 from gateway.device.underway import MERGED_RECORDS, UnderWay, halves
 from gateway.model import Batch, Gap, Quality, Sample
 
@@ -72,6 +73,40 @@ def test_estimates_across_a_step_of_the_wall_clock_stay_apart() -> None:
     assert way.next().offset_ms == 5_000
     way.done()
     assert way.next().offset_ms == 1_790_000_000_000
+
+
+def test_an_offset_that_shrinks_for_all_brings_none_of_them_before_what_went_out() -> None:
+    """The first was stamped with 100; the frames behind it agree on 10, which is 90 ms earlier."""
+
+    def at(seq: int, t_ms: int, offset_ms: int) -> Batch:
+        return batch(
+            seq, records=(Sample(seq=seq, t_ms=t_ms, values={}),), offset_ms=offset_ms, quality=Quality.ESTIMATED
+        )
+
+    way = filled(at(0, 0, 100), at(1, 5, 100), at(2, 200, 10))
+    assert way.next().offset_ms == 10  # nothing went out before: the smallest is best for all
+    way = filled(at(0, 0, 100))
+    way.next()
+    way.done()
+    way.put(at(1, 5, 100), 1)
+    way.put(at(2, 200, 10), 1)
+    merged = way.next()
+    assert (merged.offset_ms, merged.last) == (95, 2)
+
+
+def test_a_correction_goes_out_behind_all_that_was_put_before_it_and_nothing_overtakes_it() -> None:
+    way = filled(batch(0), batch(1))
+    way.correct(Restamp("b", 50))
+    way.put(batch(2), 100)
+    assert not way.empty
+    gone = []
+    while way.waiting:
+        item = way.next()
+        gone.append(item if isinstance(item, Restamp) else (item.first, item.last))
+        assert not way.empty
+        way.done()
+    assert gone == [(0, 1), Restamp("b", 50), (2, 2)]
+    assert way.empty
 
 
 def test_it_is_full_by_frames_and_by_bytes() -> None:
