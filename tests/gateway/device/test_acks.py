@@ -1,5 +1,5 @@
-"""An ack means: on disk. Wherever the gateway dies between a frame and its ack, nothing acknowledged is lost, nothing is
-stored twice."""
+"""An ack means: on disk. Wherever the gateway dies between a frame and its ack, nothing acknowledged is lost and
+nothing is stored twice."""
 
 from __future__ import annotations
 
