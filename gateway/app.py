@@ -61,6 +61,9 @@ class Gateway:
             config.state,
             commit_ms=config.store.commit_ms,
             quarantine_rows=config.limits.quarantine_rows,
+            retention_days=config.store.retention_days,
+            max_mb=config.store.max_mb,
+            outlets=[f"mqtt.{name}" for name in config.mqtt or ("embedded",)],
             clock=clock,
         )
         await self.store.open()

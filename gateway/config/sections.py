@@ -94,12 +94,20 @@ def _commit_ms(value: Any) -> Any:
     return value
 
 
+def _max_mb(value: int) -> int:
+    if value < 0 or 0 < value < LEAST_MAX_MB:
+        raise ValueError(f"must be 0 for no limit, or at least {LEAST_MAX_MB}")
+    return value
+
+
+LEAST_MAX_MB = 20
+"""Room for what is not deleted with the samples (boots, what was refused) beside a useful number of them."""
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Host = Annotated[str, AfterValidator(_host)]
 Text = Annotated[str, AfterValidator(_printable)]
 OutletName = Annotated[str, AfterValidator(_outlet_name)]
 Tls = Annotated[bool, _not_yet("TLS is not available in this version: leave it out")]
-Days = Annotated[int, Field(ge=0), _not_yet("deleting old samples is not available in this version: leave it out")]
+MaxMb = Annotated[int, AfterValidator(_max_mb)]
 
 
 class Section(BaseModel):
@@ -191,8 +199,15 @@ class StoreConfig(Section):
         '"auto": 20, and 1000 or more on SD cards.',
         json_schema_extra={"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 60_000}]},
     )
-    retention_days: Days = Field(
-        default=0, description="0 keeps everything. Other values are not available in this version."
+    retention_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Days after which samples are deleted, counted from when they were received. 0 keeps everything.",
+    )
+    max_mb: MaxMb = Field(
+        default=0,
+        description=f"Megabytes of samples to keep; the oldest go first. 0: no limit; {LEAST_MAX_MB} is the least.",
     )
 
 

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from gateway.errors import ConfigError, Unavailable
+from gateway.errors import ConfigError, StoreError, Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +29,20 @@ PAGE_BYTES = 1024
 CHECKPOINT_BYTES = 4 << 20
 """The write-ahead log is folded into the file when it is this long: late, as a hot page is then written back once."""
 BUSY_MS = 5_000
+DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+"""Primary result codes that say the file itself is damaged."""
+_OUR_FAULT = frozenset(
+    getattr(sqlite3, f"SQLITE_{name}") for name in ("ERROR", "TOOBIG", "CONSTRAINT", "MISMATCH", "MISUSE", "RANGE")
+)
+"""Primary result codes that calling again with the same arguments will not change."""
+
+
+class DamagedFile(ConfigError):
+    """A database file is damaged, found when it was opened."""
+
+
+class Damaged(Unavailable):
+    """A database file is damaged, found when it was used."""
 
 
 class Database:
@@ -38,6 +52,8 @@ class Database:
         self.path = path
         self.read_only = read_only
         self.connection: sqlite3.Connection
+        self.damage = ""
+        """What was found to be damaged in it while it was used; set in the thread."""
         self._thread = ThreadPoolExecutor(1, f"{path.stem}-{'read' if read_only else 'write'}")
 
     async def open(self) -> None:
@@ -50,7 +66,8 @@ class Database:
 
     async def run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `work(connection, ...)` in the thread, after what was asked before. Raises `Unavailable` for SQLite's
-        errors; a transaction that is left open is rolled back."""
+        errors, and StoreError for those that are a fault of ours or of the data; a transaction that is left open is
+        rolled back."""
         if not hasattr(self, "connection"):
             raise Unavailable(f"{self.path.name} is closed")
         return await asyncio.wrap_future(self._thread.submit(self._guarded, self.connection, work, *args, **kwargs))  # type: ignore[arg-type]  # mypy loses T through submit
@@ -69,7 +86,8 @@ class Database:
                 touch_private(self.path)
             return connect(self.path, read_only=self.read_only)
         except (sqlite3.Error, OSError) as error:
-            raise ConfigError(open_problem(self.path, error)) from error
+            kind = DamagedFile if primary_code(error) in DAMAGE else ConfigError
+            raise kind(open_problem(self.path, error)) from error
 
     def _guarded(
         self,
@@ -81,10 +99,20 @@ class Database:
         try:
             return work(connection, *args, **kwargs)
         except (sqlite3.Error, OSError) as error:
-            raise Unavailable(f"{self.path.name}: {problem(error)}") from error
+            raise self._store_error(error) from error
         finally:
             if connection.in_transaction:
                 connection.rollback()
+
+    def _store_error(self, error: sqlite3.Error | OSError) -> StoreError:
+        code = primary_code(error)
+        if code in DAMAGE:
+            self.damage = f"{self.path.name} is damaged ({error}); {damage_advice(self.path, running=True)}"
+            return Damaged(self.damage)
+        # Without a code it comes from Python's own module: a value that cannot be bound, say.
+        if code in _OUR_FAULT or (code == 0 and not isinstance(error, sqlite3.OperationalError | OSError)):
+            return StoreError(f"{self.path.name}: {error}")
+        return Unavailable(f"{self.path.name}: {problem(error)}")
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -112,7 +140,11 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables and owner != APPLICATION_ID:
         raise ConfigError(f"{path} belongs to another program; move it away or choose another --state")
-    connection.execute("PRAGMA journal_mode = WAL")
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise ConfigError(
+            f"{path} cannot be kept safe where it lies (no write-ahead log there; a network drive?);"
+            " choose another --state"
+        )
     steps = migrations(path.stem)
     migrate(connection, path, steps)
     # Write something in any case: better that a lock or a full disk stops the start than the first sample.
@@ -252,7 +284,7 @@ def is_flash_card(directory: Path, sys_dev_block: Path = Path("/sys/dev/block"))
 
 def problem(error: sqlite3.Error | OSError) -> str:
     """What went wrong and what helps, as the second half of a sentence."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code = primary_code(error)
     number = error.errno if isinstance(error, OSError) else 0
     if code == sqlite3.SQLITE_FULL or number == errno.ENOSPC:
         return "the disk is full; free some space"
@@ -260,10 +292,6 @@ def problem(error: sqlite3.Error | OSError) -> str:
         return f"{error}; check the disk, and whether it is full"
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return "the file is locked by another program; end that one"
-    if code == sqlite3.SQLITE_NOTADB:
-        return "this is not a database; move it away and a new one is made"
-    if code == sqlite3.SQLITE_CORRUPT:
-        return "the file is damaged; move it away and a new one is made"
     if code == sqlite3.SQLITE_READONLY or number in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return "it cannot be written; check owner and permissions, or choose another --state"
     if code == sqlite3.SQLITE_CANTOPEN:
@@ -273,5 +301,24 @@ def problem(error: sqlite3.Error | OSError) -> str:
     return f"{error}; check the disk"
 
 
+def primary_code(error: sqlite3.Error | OSError) -> int:
+    """SQLite's primary result code; 0 where the error has none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def damage_advice(path: Path, *, running: bool = False) -> str:
+    """What helps against damage, as the second half of a sentence."""
+    if path.stem == "samples":
+        if running:
+            return "nothing is acknowledged; restart the gateway: it moves the file aside and begins a new one"
+        return "move it away and a new one is made"
+    return (
+        "it says which boards may connect: stop the gateway and restore a backup (mpy-gateway restore), "
+        "or, if there is none, move it away and add every board again"
+    )
+
+
 def open_problem(path: Path, error: sqlite3.Error | OSError) -> str:
+    if primary_code(error) in DAMAGE:
+        return f"{path} is damaged ({error}); {damage_advice(path)}"
     return f"cannot open {path}: {problem(error)}"

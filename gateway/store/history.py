@@ -16,7 +16,7 @@ from gateway.store.gaps import GapRow
 class Counts(msgspec.Struct, frozen=True):
     """What a device has ever sent. `lost` is how many samples its gaps stand for, at most; `uncertain` is the part of
     `lost` that is only a bound. `quarantined` counts refused values and frames, `quarantine_dropped` those of them
-    that are not kept any more."""
+    that are not kept any more. `pruned` is how many of `samples` retention has deleted."""
 
     samples: int = 0
     events: int = 0
@@ -26,6 +26,7 @@ class Counts(msgspec.Struct, frozen=True):
     committed_boots: int = 0
     uncertain: int = 0
     quarantine_dropped: int = 0
+    pruned: int = 0
 
 
 class QuarantineRow(msgspec.Struct, frozen=True):

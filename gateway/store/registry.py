@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from gateway.errors import ConfigError, Conflict, Unavailable
-from gateway.store.database import Database, make_state_directory
+from gateway.errors import ConfigError, Conflict, StoreError, Unavailable
+from gateway.store import integrity
+from gateway.store.database import DamagedFile, Database, damage_advice, make_state_directory
 from gateway.store.port import Entry
 from gateway.store.restore import check_finished
 
@@ -48,10 +49,13 @@ class Registry:
         """Raises ConfigError."""
         make_state_directory(self._state_dir)
         check_finished(self._state_dir)
+        path = self._database.path
+        if found := await asyncio.to_thread(integrity.damage_of, path):
+            raise DamagedFile(f"{path} is damaged ({found}); {damage_advice(path)}")
         await self._database.open()
         try:
             self._revisions = {entry.key: entry.revision for entry in await self.list("")}
-        except Unavailable as error:
+        except StoreError as error:
             await self._database.close()
             raise ConfigError(f"cannot read {error}") from error
 
@@ -228,8 +232,10 @@ def _transaction(connection: sqlite3.Connection, changes: Sequence[_Change]) -> 
         try:
             results.append(change.work(connection))
             touched.add(change.key)
-        except (Conflict, ValueError) as error:  # ValueError: a key or value that SQLite cannot hold
+        except (Conflict, ValueError) as error:  # ValueError: a key that SQLite cannot hold
             results.append(error)
+        except (sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.IntegrityError) as error:
+            results.append(StoreError(f"{change.key}: {error}"))  # the others are not at fault
     newest = [row for key in touched if (row := _newest(connection, key))]
     connection.execute("COMMIT")
     return results, newest

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from gateway.errors import StoreError
 from gateway.model import Correction
 from gateway.store.commit import INT64
+from gateway.store.reader import count_records
 
 STEP_ROWS = 500
 STEP_BYTES = 1 << 20
@@ -33,11 +34,7 @@ class Estimated(NamedTuple):
 
     @property
     def records(self) -> int:
-        """How many records the body holds: the length of a MessagePack array."""
-        kind = self.head[0]
-        if kind == 0xDC:
-            return int.from_bytes(self.head[1:3], "big")
-        return int.from_bytes(self.head[1:5], "big") if kind == 0xDD else kind & 0x0F
+        return count_records(self.head)
 
 
 def next_rows(connection: sqlite3.Connection, boot: int) -> tuple[list[Estimated], bool]:

@@ -6,6 +6,13 @@ from __future__ import annotations
 import secrets
 import sqlite3
 
+from gateway.store.notices import PREFIX, Kept, encoded
+
+_NOTICE = (
+    "restored from a backup: samples received after that backup was made are not here;"
+    " boards send again what they still hold, and the rest shows as gaps (gateway_restored)"
+)
+
 
 def mark_restored(samples: sqlite3.Connection, registry: sqlite3.Connection, now_ms: int) -> None:
     """Both connections in autocommit mode, both files brought to today's schema (`database.connect` does both). Done
@@ -27,10 +34,10 @@ def mark_restored(samples: sqlite3.Connection, registry: sqlite3.Connection, now
     samples.execute("INSERT OR REPLACE INTO meta VALUES ('restored_ms', ?)", (now_ms,))
     samples.execute("UPDATE boots SET restored = 1")
     samples.execute("COMMIT")
-    _move_cursors(registry, old_log, new_log, highest)
+    _move_cursors(registry, old_log, new_log, highest, now_ms)
 
 
-def _move_cursors(registry: sqlite3.Connection, old_log: str, new_log: str, highest: int) -> None:
+def _move_cursors(registry: sqlite3.Connection, old_log: str, new_log: str, highest: int, now_ms: int) -> None:
     registry.execute("BEGIN IMMEDIATE")
     for key, value in registry.execute(
         "SELECT key, value FROM entries WHERE key GLOB 'outlet/*/cursor' AND value NOTNULL"
@@ -38,5 +45,14 @@ def _move_cursors(registry: sqlite3.Connection, old_log: str, new_log: str, high
         log_id, _, id = bytes(value).decode("utf-8", "replace").partition(":")
         if log_id == old_log and id.isdecimal():
             cursor = f"{new_log}:{min(int(id), highest)}".encode()
-            registry.execute("UPDATE entries SET value = ?, revision = revision + 1 WHERE key = ?", (cursor, key))
+            _put(registry, key, cursor)
+    _put(registry, f"{PREFIX}restored", encoded(Kept("warning", _NOTICE, now_ms)))
     registry.execute("COMMIT")
+
+
+def _put(registry: sqlite3.Connection, key: str, value: bytes) -> None:
+    registry.execute(
+        "INSERT INTO entries VALUES (?, ?, 1)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = revision + 1",
+        (key, value),
+    )

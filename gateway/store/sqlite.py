@@ -3,22 +3,28 @@
 writer.py    the one writer: group commit            commit.py   pure: what a commit consists of
 reader.py    queries, each in a reader's thread      feed.py     the newest batches, in memory
 restamp.py   correcting times, in steps              newest.py   pure: the newest value of each quantity
+upkeep.py    the task beside commits                 retention.py  what is deleted, in steps
+space.py     room on the disk                        integrity.py  damaged files
+notices.py   what a person should know               restored.py   marking a restored log
 registry.py  small values with a revision each       database.py files, pragmas, migrations, the state lock
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal
 
 from gateway.clock import Clock
-from gateway.errors import ConfigError, NoHolder
+from gateway.errors import ConfigError, NoHolder, Unavailable
 from gateway.model import Batch, Command
-from gateway.store import reader, restore
+from gateway.store import integrity, reader, restore
 from gateway.store.database import (
+    Damaged,
+    DamagedFile,
     Database,
     StateLock,
     is_flash_card,
@@ -30,8 +36,12 @@ from gateway.store.feed import Feed, Live
 from gateway.store.gaps import GapRow, gaps
 from gateway.store.history import Counts, EventRow, Latest, Place, QuarantineRow
 from gateway.store.newest import NewestValues
+from gateway.store.notices import Notices
 from gateway.store.port import CommandHandler, Committed, Entry, Load
 from gateway.store.registry import Registry, Watch
+from gateway.store.retention import DAY_MS, Limits
+from gateway.store.space import Space
+from gateway.store.upkeep import Upkeep
 from gateway.store.writer import Writer
 
 log = logging.getLogger("store")
@@ -50,8 +60,13 @@ class SqliteStore:
         *,
         commit_ms: int | Literal["auto"] = "auto",
         quarantine_rows: int = 10_000,
+        retention_days: float = 0,
+        max_mb: float = 0,
+        outlets: Collection[str] | None = None,
         clock: Clock | None = None,
     ):
+        """`retention_days` and `max_mb`: what is kept at most, 0 for all. `outlets`: names of those who read with a
+        cursor in the registry and whose misses are to be counted; None for all who ever did."""
         self._state_dir = state_dir
         self._commit_ms = commit_ms
         self._quarantine_rows = quarantine_rows
@@ -61,8 +76,15 @@ class SqliteStore:
         self._registry = Registry(state_dir)
         self._epochs: dict[str, int] = {}
         self._handlers: dict[str, tuple[int, CommandHandler]] = {}
+        self._limits = Limits(
+            round(retention_days * DAY_MS) if retention_days else None, round(max_mb * 1e6) if max_mb else None
+        )
+        self._cursors_of = outlets
+        self._space = Space(state_dir)
+        self._notices = Notices(self._registry)
         self._latest = NewestValues()
         self._feed = Feed()
+        self._upkeep: Upkeep
         self._writer: Writer
         self._outlets: Database  # one reader for those who follow the log ...
         self._people: Database  # ... and one for those who look at history, which takes longer
@@ -91,27 +113,83 @@ class SqliteStore:
         self._parts.callback(lock.release)
         restore.finish(self._state_dir)  # one that was cut short
         await self.open_registry_only()
-        self._writer = Writer(
-            self._samples_path,
-            epochs=self._epochs,
-            on_commit=self._committed,
-            quarantine_rows=self._quarantine_rows,
-            window_ms=self._window_ms(),
+        await self._notices.load(self._clock.wall_ms())
+        await asyncio.to_thread(self._space.look)
+        await self._open_sound_log()
+        self._upkeep = Upkeep(
+            self._writer,
+            (self._outlets, self._people),
+            self._registry,
+            self._space,
+            self._notices,
+            self._clock,
+            limits=self._limits,
+            outlets=self._cursors_of,
+            id_of=self._id_of,
         )
-        self._feed.newest = await self._writer.open()
-        self._parts.push_async_callback(self._writer.close)
-        self._outlets = await self._open_reader()
-        self._people = await self._open_reader()
-        self._parts.callback(self._feed.close)
-        self._parts.push_async_callback(self._writer.finish)  # first when closing: what waits is committed, and seen
-        await self._people.run(reader.newest_values, self._latest.note)
+        upkeep = asyncio.create_task(self._upkeep.run(), name="store-upkeep")
+        self._parts.push_async_callback(_cancel, upkeep)
         log.debug("commits every %g ms, %d batches so far", self._writer.window_ms, self._feed.newest)
 
-    async def _open_reader(self) -> Database:
+    async def _open_sound_log(self) -> None:
+        """Open samples.db, or, where that is damaged, a new one in its place: boards are not locked out, what they
+        hold they send again, and the damaged file is kept."""
+        damage = await asyncio.to_thread(integrity.damage_of, self._samples_path)
+        if not damage:
+            try:
+                await self._open_log()
+                integrity.suspect_mark(self._samples_path).unlink(missing_ok=True)
+                return
+            except (DamagedFile, Damaged) as error:
+                damage = str(error.__cause__ or error)
+        await self._set_aside(damage)
+        await self._open_log()
+
+    async def _set_aside(self, damage: str) -> None:
+        now_ms = self._clock.wall_ms()
+        try:
+            aside = integrity.set_aside(self._samples_path, now_ms / 1000)
+        except OSError as error:
+            raise ConfigError(open_problem(self._samples_path, error)) from error
+        text = (
+            f"the samples on the disk were damaged ({damage}): they are in {aside.name} now, and a new file was begun;"
+            " samples that boards do not hold any more are missing from it. Check the disk or SD card"
+        )
+        log.error(text)
+        await self._notices.keep(aside.name, "error", text, now_ms)
+
+    async def _open_log(self) -> None:
+        async with AsyncExitStack() as parts:
+            self._latest = NewestValues()
+            self._writer = Writer(
+                self._samples_path,
+                epochs=self._epochs,
+                on_commit=self._committed,
+                quarantine_rows=self._quarantine_rows,
+                window_ms=self._window_ms(),
+                may_commit=self._check_may_commit,
+            )
+            self._feed = Feed(await self._writer.open())
+            parts.push_async_callback(self._writer.close)
+            self._outlets = await self._open_reader(parts)
+            self._people = await self._open_reader(parts)
+            parts.callback(self._feed.close)
+            parts.push_async_callback(self._writer.finish)  # first when closing: what waits is committed, and seen
+            await self._people.run(reader.newest_values, self._latest.note)
+            self._parts.push_async_exit(parts.pop_all())
+
+    async def _open_reader(self, parts: AsyncExitStack) -> Database:
         database = Database(self._samples_path, read_only=True)
         await database.open()
-        self._parts.push_async_callback(database.close)
+        parts.push_async_callback(database.close)
         return database
+
+    def _check_may_commit(self) -> None:
+        """In the writer's thread. Raises `Unavailable`."""
+        for damage in (self._writer.damage, self._outlets.damage, self._people.damage):
+            if damage:
+                raise Unavailable(damage)
+        self._space.check()
 
     def _window_ms(self) -> float:
         """`commit_ms`, or what suits the disk: 20, on a flash card 1,000, and at least five times an fsync."""
@@ -125,8 +203,10 @@ class SqliteStore:
         return min(max(least, 5 * fsync_ms), MOST_COMMIT_MS)
 
     def stats(self) -> dict[str, Any]:
-        """Figures for the status page. `trouble` says why nothing can be committed now, and is empty otherwise."""
+        """Figures for the status page. `trouble` says why nothing can be committed now, and is empty otherwise.
+        `notices` is what a person should know, see `Notice`."""
         writer = self._writer
+        self._upkeep.tell()
         files = (self._samples_path, self._samples_path.with_name("samples.db-wal"))
         return {
             "commits": writer.commits,
@@ -136,7 +216,15 @@ class SqliteStore:
             "last_commit_ms": round(writer.last_commit_ms, 2),
             "commit_ms": round(writer.window_ms, 1),
             "trouble": writer.trouble,
+            "pruned_samples": writer.pruned,
+            "untaken": dict(writer.untaken),
+            "disk_free_bytes": self._space.free_bytes,
+            "notices": self._notices.now(),
         }
+
+    async def dismiss_notice(self, id: str) -> bool:
+        """Forget a notice that was read. False where there is none with this `id`."""
+        return await self._notices.dismiss(id)
 
     def load(self) -> Load:
         return Load(commit_ms=self._writer.last_commit_ms, trouble=bool(self._writer.trouble))
@@ -265,3 +353,8 @@ class SqliteStore:
 
     async def list(self, prefix: str) -> list[Entry]:
         return await self._registry.list(prefix)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))

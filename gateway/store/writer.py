@@ -13,7 +13,7 @@ import logging
 import sqlite3
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,9 +21,9 @@ import msgspec
 
 from gateway.errors import ConfigError, Fenced, StoreError, TooLarge, Unavailable
 from gateway.model import Batch, Quality, Record
-from gateway.store import restamp
+from gateway.store import restamp, retention
 from gateway.store.commit import Boot, BootKey, Commit, Quarantined, Row
-from gateway.store.database import Database
+from gateway.store.database import Damaged, DamagedFile, Database
 from gateway.store.history import Counts
 
 log = logging.getLogger("store")
@@ -79,7 +79,8 @@ class _Outcome(msgspec.Struct):
 class Writer:
     """`on_commit` is called on the loop with each commit's batches, before the appends of that commit return.
 
-    `epochs` is the newest claim per device; the writer only reads it."""
+    `epochs` is the newest claim per device; the writer only reads it. `may_commit` is called in the writer's thread
+    before each commit, and raises `Unavailable` where there must be none."""
 
     def __init__(
         self,
@@ -89,8 +90,10 @@ class Writer:
         on_commit: Callable[[list[Batch]], None],
         quarantine_rows: int,
         window_ms: float,
+        may_commit: Callable[[], None] = lambda: None,
     ):
         self._database = Database(path)
+        self._may_commit = may_commit
         self._epochs = epochs
         self._on_commit = on_commit
         self._quarantine_rows = quarantine_rows
@@ -106,6 +109,8 @@ class Writer:
         self._device_ids: dict[str, int] = {}
         self._counts: dict[str, Counts] = {}
         self._quarantine_kept: dict[int, int] = {}  # rows by devices.id
+        self.untaken: Counter[str] = Counter()
+        """Samples ever deleted before an outlet had taken them, by outlet."""
         self._restored_ms: int | None = None
         self._next_id = self._next_boot = self._next_device = 1
 
@@ -123,9 +128,15 @@ class Writer:
         await self._database.open()
         try:
             return await self._database.run(self._load)
-        except Unavailable as error:
+        except StoreError as error:
             await self._database.close()
-            raise ConfigError(f"cannot read {error}") from error
+            kind = DamagedFile if isinstance(error, Damaged) else ConfigError
+            raise kind(f"cannot read {error}") from error
+
+    @property
+    def damage(self) -> str:
+        """See `Database.damage`."""
+        return self._database.damage
 
     async def finish(self) -> None:
         """Commit what waits, and take no more."""
@@ -178,6 +189,16 @@ class Writer:
         result: T = await errand.future
         return result
 
+    async def prune(self, limits: retention.Limits, now_ms: int | None, cursors: Mapping[str, int]) -> retention.Pruned:
+        """One step of retention, see there."""
+        return await self.errand(lambda connection: (self._prune(connection, limits, now_ms, cursors), []))
+
+    async def probe(self) -> None:
+        """Where commits fail: try one that changes nothing, so that it is known when they can go on. Raises
+        `Unavailable` while they cannot."""
+        await self.errand(self._probe)
+        self._note_recovered()
+
     def counts(self, device: str) -> Counts:
         return self._counts.get(device) or Counts()
 
@@ -185,6 +206,11 @@ class Writer:
     def samples(self) -> int:
         """Samples ever committed."""
         return sum(counts.samples for counts in self._counts.values())
+
+    @property
+    def pruned(self) -> int:
+        """Samples ever deleted by retention."""
+        return sum(counts.pruned for counts in self._counts.values())
 
     # ---- on the loop -------------------------------------------------------------------------------------------
 
@@ -290,11 +316,14 @@ class Writer:
 
     def _note_written(self) -> None:
         self.commits += 1
+        self._note_recovered()
+        if self._failed:
+            self._forgive()
+
+    def _note_recovered(self) -> None:
         if self.trouble:
             log.warning("committing again")
             self.trouble = ""
-        if self._failed:
-            self._forgive()
 
     def _fail(self, appends: list[_Append], error: Unavailable) -> None:
         if not self.trouble:
@@ -329,15 +358,16 @@ class Writer:
         self._device_ids = dict(connection.execute("SELECT name, id FROM devices"))
         self._next_device = max(self._device_ids.values(), default=0) + 1
         self._quarantine_kept = dict(connection.execute("SELECT device, count(*) FROM quarantine GROUP BY device"))
-        for name, device_id, *sums in connection.execute(
-            "SELECT name, devices.id,"
+        self.untaken = Counter(dict(connection.execute("SELECT outlet, samples FROM untaken")))
+        for name, device_id, pruned, *sums in connection.execute(
+            "SELECT name, devices.id, devices.pruned,"
             " sum(samples), sum(events), sum(gaps), CAST(total(lost) AS INTEGER), sum(quarantined), count(*),"
             " CAST(total(uncertain) AS INTEGER)"  # total, as sum fails where a device claims to have lost too much
             " FROM boots JOIN devices ON devices.id = boots.device GROUP BY devices.id"
         ):
             counts = Counts(*sums)
             dropped = counts.quarantined - self._quarantine_kept.get(device_id, 0)
-            self._counts[name] = msgspec.structs.replace(counts, quarantine_dropped=dropped)
+            self._counts[name] = msgspec.structs.replace(counts, quarantine_dropped=dropped, pruned=pruned)
         return newest
 
     def _write(self, connection: sqlite3.Connection, appends: Sequence[_Append]) -> _Outcome:
@@ -347,6 +377,7 @@ class Writer:
         first_id = self._next_id
         written = any(boot.changed for boot in commit.boots.values())
         if written:
+            self._may_commit()
             connection.execute("BEGIN IMMEDIATE")
             _insert(connection, commit, enumerate(rows, first_id))
             kept = self._bound_quarantine(connection, commit.quarantined)
@@ -411,6 +442,27 @@ class Writer:
         self._next_id += 1
         return _Restamped(sum(row.records for row in rows), more), [self._batch(row, self._next_id - 1)]
 
+    def _prune(
+        self,
+        connection: sqlite3.Connection,
+        limits: retention.Limits,
+        now_ms: int | None,
+        cursors: Mapping[str, int],
+    ) -> retention.Pruned:
+        pruned = retention.step(connection, limits, now_ms, cursors)
+        for device, samples in pruned.samples.items():
+            counts = self.counts(device)
+            self._counts[device] = msgspec.structs.replace(counts, pruned=counts.pruned + samples)
+        self.untaken.update(pruned.untaken)
+        return pruned
+
+    def _probe(self, connection: sqlite3.Connection) -> tuple[None, list[Batch]]:
+        self._may_commit()
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE meta SET value = value WHERE key = 'highest_id'")
+        connection.execute("COMMIT")
+        return None, []
+
     def _known_boot(self, connection: sqlite3.Connection, key: BootKey) -> Boot | None:
         """A copy of the boot as it is committed; None where nothing of it is."""
         if boot := self._boots.get(key):
@@ -471,6 +523,7 @@ class Writer:
             quarantined=quarantined,
             quarantine_dropped=quarantined - self._quarantine_kept.get(boot.device_id, 0),
             committed_boots=counts.committed_boots + (old is None),
+            pruned=counts.pruned,
         )
 
     def _batch(self, row: Row, id: int) -> Batch:

@@ -249,12 +249,21 @@ def test_an_open_embedded_broker_warns_unless_it_is_not_started(load):
     assert load(text, "mqtt.home.url=mqtt://broker.local").warnings() == []
 
 
-def test_tls_and_retention_are_refused_until_they_exist(problems):
-    assert problems("[devices]\ntls = true\n[people]\ntls = true\n[store]\nretention_days = 7\n") == [
+def test_tls_is_refused_until_it_exists(problems):
+    assert problems("[devices]\ntls = true\n[people]\ntls = true\n") == [
         "mpy-gateway.toml:2: devices.tls: TLS is not available in this version: leave it out",
         "mpy-gateway.toml:4: people.tls: TLS is not available in this version: leave it out",
-        "mpy-gateway.toml:6: store.retention_days: deleting old samples is not available in this version: leave it out",
     ]
+
+
+def test_what_is_kept_has_limits_that_make_sense(load, problems):
+    store = load("[store]\nretention_days = 30\nmax_mb = 500\n").store
+    assert (store.retention_days, store.max_mb) == (30, 500)
+    assert (load("").store.retention_days, load("").store.max_mb) == (0, 0)
+    assert problems("[store]\nmax_mb = 5\n") == [
+        "mpy-gateway.toml:2: store.max_mb: must be 0 for no limit, or at least 20"
+    ]
+    assert "store.retention_days" in problems("[store]\nretention_days = -1\n")[0]
 
 
 def test_one_port_for_two_doors_is_refused_unless_it_is_any(load, problems):
@@ -454,7 +463,7 @@ def test_the_limits_are_those_of_the_protocol():
 def test_every_setting_has_an_effect_somewhere():
     sources = [path for path in (ROOT / "gateway").rglob("*.py") if "config" not in path.relative_to(ROOT).parts]
     words = set(re.findall(r"\w+", "".join(path.read_text("utf-8") for path in sources)))
-    refused_for_now = {"tls", "retention_days"}
+    refused_for_now = {"tls"}
     checked_by_ourselves = {"insecure", "password_file"}
     for definition in schema()["$defs"].values():
         assert set(definition["properties"]) <= words | refused_for_now | checked_by_ourselves

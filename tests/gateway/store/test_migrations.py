@@ -55,8 +55,8 @@ def test_an_old_state_is_taken_over_whole(tmp_path: Path, schema: str) -> None:
         counts = store.counts("greenhouse")
         assert (counts.samples, counts.events, counts.gaps, counts.lost, counts.quarantined) == (5, 1, 2, 12, 1)
         latest = {
-            "temperature": (AT_MS + 10_000, 20.1, Quality.ESTIMATED),
-            "humidity": (AT_MS + 3_000, 48.5, Quality.SYNCED),
+            "temperature": (AT_MS + 10_000, 20.1, Quality.ESTIMATED, BOOT_ID, 10),
+            "humidity": (AT_MS + 3_000, 48.5, Quality.SYNCED, BOOT_ID, 3),
         }
         assert await History(store).latest("greenhouse") == latest
         assert [row.value for row in await History(store).quarantine("greenhouse", 9)] == ["140.2"]

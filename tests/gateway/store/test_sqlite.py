@@ -504,13 +504,6 @@ def test_a_second_gateway_is_kept_out(state: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["samples.db", "registry.db"])
-def test_a_file_that_is_no_database_is_named(state: Path, name: str) -> None:
-    state.mkdir()
-    (state / name).write_bytes(b"this is text, and more than the header of a database would need" * 20)
-    assert_open_fails(state, name, "not a database")
-
-
-@pytest.mark.parametrize("name", ["samples.db", "registry.db"])
 def test_another_programs_database_is_left_alone(state: Path, name: str) -> None:
     state.mkdir()
     with closing(sqlite3.connect(state / name)) as connection:
@@ -530,19 +523,6 @@ def test_a_newer_schema_is_not_touched(state: Path, name: str) -> None:
     with closing(sqlite3.connect(state / name)) as connection:
         connection.execute("PRAGMA user_version = 99")
     assert_open_fails(state, name, "newer mpy-gateway", "schema 99")
-
-
-def test_a_damaged_file_is_said(state: Path) -> None:
-    async def fill() -> None:
-        async with opened(state) as store:
-            epoch = await store.claim("greenhouse", "gw")
-            await store.append(epoch, batch(*samples(0, 999)))
-
-    run(fill())
-    with (state / "samples.db").open("r+b") as file:
-        file.seek(1024)
-        file.write(b"\xff" * 20_000)
-    assert_open_fails(state, "samples.db", "damaged")
 
 
 def test_a_locked_file_is_said(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
