@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import msgspec
 
 from gateway.errors import Conflict
-from gateway.store.registry import Registry
+
+if TYPE_CHECKING:  # a restore writes a notice before there is a registry to open
+    from gateway.store.registry import Registry
 
 KEPT_MS = 30 * 86_400_000
 """A notice of something that has happened goes after this long, if nobody dismissed it."""
