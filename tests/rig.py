@@ -170,10 +170,11 @@ class GatewayProgram(Program):
 
     def __init__(self, state: Path, *settings: str, log: Path | None = None) -> None:
         self.state = state
-        self.clock_file = state.parent / f"{state.name}.clock"
+        log = log or state.parent / f"{state.name}.log"
+        self.clock_file = log.with_suffix(".clock")
         words = command("run", "--state", str(state), *set_options(*FREE_PORTS, *settings))
         words[1:3] = ["-m", "tests.moved_clock", str(self.clock_file)]
-        super().__init__(words, log or state.parent / f"{state.name}.log", environment() | {"PYTHONPATH": str(ROOT)})
+        super().__init__(words, log, environment() | {"PYTHONPATH": str(ROOT)})
 
     def start(self) -> None:
         """Returns when it has written its run file, which is when its doors are open."""

@@ -34,6 +34,8 @@ from tests.rig import quick_node as make_node
 
 DISK_BYTES = 64 << 20
 _CLONE_NEWNS = 0x00020000
+PERIOD_MS = {"unsent": 200, "none": 300}
+"""As often as the profile's check of the flash's wear allows, or nearly."""
 LIVE = 40
 """So many measurements may be on their way while boards run."""
 SUMS = ("taken", "delivered", "repeated", "gaps", "in_gaps", "lost", "invented", "holes", "interrupted", "unknown_tail")
@@ -170,7 +172,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, metavar="S", help="how long there are faults")
     parser.add_argument("--seed", type=int, default=1, metavar="K")
     parser.add_argument("--power-loss", choices=("none", "unsent"), default="unsent")
-    parser.add_argument("--period-ms", type=int, default=200, metavar="MS", help="between two samples of a board")
+    parser.add_argument("--period-ms", type=int, metavar="MS", help="between two samples of a board")
     parser.add_argument("--pace", type=float, default=1.0, help="2: half as many faults, each twice as long")
     parser.add_argument("--hurried", action="store_true", help="the link's deadlines are a tenth, so that it ends soon")
     parser.add_argument("--drain", type=float, default=120, metavar="S", help="how long the end may take")
@@ -185,7 +187,7 @@ def main() -> int:
             words.seconds,
             words.seed,
             words.power_loss,
-            words.period_ms,
+            words.period_ms or PERIOD_MS[words.power_loss],
             words.pace,
             words.hurried,
             words.drain,
