@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.device.boots import most_taken
 from gateway.device.session import Noticed
 from gateway.device.stamps import BootTime, Now, WallWatch, floor_ms
 from gateway.device.timesync import Exchange
@@ -256,6 +257,21 @@ def test_a_correction_that_could_not_be_made_is_made_on_the_next_connection() ->
     world.connect()
     world.commit()
     assert world.qualities() == {CORRECTED}
+
+
+def test_a_second_correction_puts_nothing_before_what_the_first_one_moved() -> None:
+    """A board was silent, was corrected by arrival, a second late as it turns out, and answers a question after all."""
+    time, unknown = BootTime(), Now(10_000, 60_000, False)
+    time.arrived(1_000, unknown)
+    first = time.mark_of(1_000, *time.stamp(1_000, None, unknown))
+    assert time.settle(Now(11_000, TRUE_MS + 11_000)) is None  # it may answer yet
+    now = Now(42_000, TRUE_MS + 42_000)
+    assert time.settle(now) == TRUE_MS + 9_000
+    time.corrected()
+    assert time.stamp(1_010, first, now) == (TRUE_MS + 9_000, ESTIMATED)
+    time.exchange(Exchange(42_000, 42_000, 34_000), now)
+    assert time.zero_ms(now) == TRUE_MS + 8_000
+    assert time.settle(now) == TRUE_MS + 8_990  # the record of 1,010 where that of 1,000 is
 
 
 def test_an_estimate_is_left_alone_where_nothing_better_will_ever_be_known() -> None:
@@ -511,8 +527,6 @@ def test_no_more_can_have_been_taken_than_the_bound_says(
     period_ms: int, count: int, off_ms: int, late_permille: int, drift: float, back_ms: int
 ) -> None:
     """Samples are read up to nine tenths of a period late; the board dies after `count` that nobody got."""
-    from gateway.device.boots import most_taken
-
     late_ms = period_ms * late_permille // 10_000 * 9 // 10
     old, new = BootTime(), BootTime()
     old.next = new
