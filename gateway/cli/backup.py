@@ -57,7 +57,8 @@ def restore(
     Stop the gateway first. Nothing is changed before the whole backup is found to be sound. Devices then go on where
     they are: what they still hold comes; what the gateway had acknowledged after the backup was made is gone and is
     counted as a gap, `gateway_restored`. On MQTT samples may come again, with the same boot_id and seq. The gateway
-    that was backed up must not run any more: both would be the same one.
+    that was backed up must not run any more: both would be the same one. Devices that were removed after the backup was
+    made may connect again: remove them again.
 
     Example: mpy-gateway restore gateway.backup
     """

@@ -256,7 +256,9 @@ class DeviceServer:
         if known.live is not None:
             known.live.end(CloseCode.REPLACED)
         known.live = connection
-        committed = await self._store.committed(device, [boot.id for boot in hello.boots])
+        listed = [boot.id for boot in hello.boots]
+        await self._store.end_restored(connection.epoch, device, listed)
+        committed = await self._store.committed(device, listed)
         if owner.hardware != hello.hardware:
             await self._devices.set_hardware(device, hello.hardware)
         await self._devices.seen(device, self._clock.wall_ms())

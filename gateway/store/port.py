@@ -63,6 +63,11 @@ class Store(Protocol):
     async def committed(self, device: str, boot_ids: Sequence[str]) -> list[Committed]:
         """What is committed of each boot, in the order asked. Unknown boots have `through` -1."""
 
+    async def end_restored(self, epoch: int, device: str, listed: Sequence[str]) -> bool:
+        """After a restore from a backup: the newest boot of `device` that the backup knew, unless it is `listed` by the
+        device, ends with an open gap `gateway_restored` without a bound, as nobody can know what of it came after the
+        backup. Once; returns whether. Without a restore it does nothing."""
+
     async def append(self, epoch: int, batch: Batch) -> int:
         """Commit `batch` and return the highest committed seq of its boot. Idempotent, all or nothing; what is
         committed already is cut off. A hole before it is filled with a `Gap` in the same commit: `unexplained`, or

@@ -101,6 +101,24 @@ def committed(connection: sqlite3.Connection, device: str, boot_ids: Sequence[st
     return found
 
 
+def cut_off(connection: sqlite3.Connection, device: str) -> Batch | None:
+    """The end of the newest boot of `device`, where that is from a backup and nothing of it has come since."""
+    row = connection.execute(
+        "SELECT boots.id, boot, boot_id, through, ended, restored FROM boots JOIN devices ON devices.id = boots.device"
+        " WHERE name = ? ORDER BY boots.id DESC LIMIT 1",
+        (device,),
+    ).fetchone()
+    if row is None or row[4] or not row[5]:
+        return None
+    id, boot, boot_id, through, *_ = row
+    newest = connection.execute(
+        "SELECT offset_ms, quality, profile FROM batches WHERE boot = ? ORDER BY id DESC LIMIT 1", (id,)
+    ).fetchone()
+    offset_ms, quality, profile = newest or (0, str(Quality.ESTIMATED), "")
+    end = Gap(through + 1, None, None, None, "gateway_restored")
+    return Batch(device, boot, boot_id, (end,), offset_ms, _QUALITIES[quality], 0, profile=profile)
+
+
 _LAST_AT = "max(coalesce(last_at_ms, last_guess_ms), coalesce(last_guess_ms, last_at_ms))"
 _TWO_NEWEST_BOOTS = (
     f"SELECT boot_id, {_LAST_AT} AS at_ms FROM boots WHERE device = ? AND at_ms NOTNULL ORDER BY at_ms DESC LIMIT 2"  # noqa: S608 - our own columns

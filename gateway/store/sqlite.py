@@ -18,6 +18,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from gateway.clock import Clock
 from gateway.errors import ConfigError, NoHolder, Unavailable
 from gateway.model import Batch, Command
@@ -238,6 +240,15 @@ class SqliteStore:
 
     async def committed(self, device: str, boot_ids: Sequence[str]) -> list[Committed]:
         return await self._outlets.run(reader.committed, device, boot_ids)
+
+    async def end_restored(self, epoch: int, device: str, listed: Sequence[str]) -> bool:
+        if self._writer.restored_ms is None:
+            return False
+        cut_off = await self._outlets.run(reader.cut_off, device)
+        if cut_off is None or cut_off.boot_id in listed:
+            return False
+        await self.append(epoch, msgspec.structs.replace(cut_off, received_ms=self._clock.wall_ms()))
+        return True
 
     async def append(self, epoch: int, batch: Batch) -> int:
         """See `Store.append`. A batch behind one that failed fails too, until that one was appended again or the device

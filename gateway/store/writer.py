@@ -111,7 +111,7 @@ class Writer:
         self._quarantine_kept: dict[int, int] = {}  # rows by devices.id
         self.untaken: Counter[str] = Counter()
         """Samples ever deleted before an outlet had taken them, by outlet."""
-        self._restored_ms: int | None = None
+        self.restored_ms: int | None = None
         self._next_id = self._next_boot = self._next_device = 1
 
         self.window_ms = window_ms
@@ -350,7 +350,7 @@ class Writer:
     def _load(self, connection: sqlite3.Connection) -> int:
         meta = dict(connection.execute("SELECT key, value FROM meta"))
         self.log_id = str(meta["log"])
-        self._restored_ms = meta.get("restored_ms")
+        self.restored_ms = meta.get("restored_ms")
         highest = connection.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()[0]
         newest = max(int(meta["highest_id"]), int(highest))
         self._next_id = newest + 1
@@ -392,7 +392,7 @@ class Writer:
         """Work the commit out. What can never be stored is left out and gets its error; the others go on."""
         unfit: dict[int, StoreError] = {}
         while True:
-            commit = Commit(self._restored_ms)
+            commit = Commit(self.restored_ms)
             results: list[int | StoreError] = []
             for index, append in enumerate(appends):
                 if self._epochs.get(append.batch.device) != append.epoch:  # claimed anew while it waited

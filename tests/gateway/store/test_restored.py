@@ -156,3 +156,55 @@ def test_a_log_that_never_was_restored_explains_no_hole(tmp_path: Path) -> None:
         assert records(await store.read(""))[0] == Gap(0, 2, 3, None, "unexplained")
 
     with_store(tmp_path / "state", work)
+
+
+def ends(store: SqliteStore, *listed: str) -> Awaitable[bool]:
+    async def claim_and_end() -> bool:
+        return await store.end_restored(await store.claim("greenhouse", "gw"), "greenhouse", listed)
+
+    return claim_and_end()
+
+
+def test_a_boot_that_ended_behind_the_backup_is_said_to_have_lost_nobody_knows_what(backup: Path) -> None:
+    async def work(store: SqliteStore) -> None:
+        assert await ends(store, OTHER_BOOT_ID)
+        (last,) = [one for one in await store.read("", limit=100) if type(one.records[-1]) is Gap]
+        assert (last.boot, last.boot_id, last.offset_ms, last.quality) == (17, BOOT_ID, AT_MS, Quality.SYNCED)
+        assert last.records == (Gap(10, None, None, None, "gateway_restored"),)
+        (known,) = await store.committed("greenhouse", [BOOT_ID])
+        assert known.ended
+        assert not await ends(store, OTHER_BOOT_ID), "once"
+        assert store.counts("greenhouse").gaps == 1
+
+    with_store(backup, work)
+    with_store(backup, _nothing_more)
+
+
+async def _nothing_more(store: SqliteStore) -> None:
+    assert not await ends(store, OTHER_BOOT_ID)
+
+
+def test_a_boot_that_the_device_still_lists_goes_on(backup: Path) -> None:
+    async def work(store: SqliteStore) -> None:
+        assert not await ends(store, BOOT_ID, OTHER_BOOT_ID)
+        await store.append(await store.claim("greenhouse", "gw"), batch(*samples(10, 12)))
+        assert not await ends(store, OTHER_BOOT_ID), "something came since: the device knows where it ended"
+        assert store.counts("greenhouse").gaps == 0
+
+    with_store(backup, work)
+
+
+def test_without_a_restore_no_boot_is_ended(tmp_path: Path) -> None:
+    async def work(store: SqliteStore) -> None:
+        await store.append(await store.claim("greenhouse", "gw"), batch(*samples(0, 9)))
+        assert not await ends(store, OTHER_BOOT_ID)
+        assert store.counts("greenhouse").gaps == 0
+
+    with_store(tmp_path / "state", work)
+
+
+def test_a_device_that_the_backup_does_not_know_has_no_boot_to_end(backup: Path) -> None:
+    async def work(store: SqliteStore) -> None:
+        assert not await store.end_restored(await store.claim("cellar", "gw"), "cellar", [OTHER_BOOT_ID])
+
+    with_store(backup, work)
