@@ -44,7 +44,7 @@ class Chaos:
         self._disk = disk
         """A small file system that holds the gateway's state, where it can be filled."""
         self._pace = pace
-        self._gateway_lock = asyncio.Lock()
+        self._over = asyncio.Event()
 
     async def run(self, seconds: float) -> None:
         actors: list[Callable[[random.Random], Awaitable[None]]] = [
@@ -58,14 +58,17 @@ class Chaos:
         for name in self.boards:
             actors.append(lambda chance, name=name: self._board(chance, name))
             actors.append(lambda chance, name=name: self._link(chance, name))
+        self._over.clear()
         tasks = [
-            asyncio.create_task(self._for_ever(actor, random.Random(f"{self._seed} {number}")))
+            asyncio.create_task(self._until_over(actor, random.Random(f"{self._seed} {number}")))
             for number, actor in enumerate(actors)
         ]
         try:
             done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+            self._over.set()
             for task in done:
                 task.result()
+            await asyncio.gather(*tasks)  # each ends what it is at: a program half started is nobody's
         finally:
             for task in tasks:
                 task.cancel()
@@ -89,10 +92,16 @@ class Chaos:
             if not board.running:
                 await board.start()
 
-    async def _for_ever(self, actor: Actor, chance: random.Random) -> None:
-        while True:
-            await asyncio.sleep(chance.uniform(0.3, 2.0) * self._pace)
+    async def _until_over(self, actor: Actor, chance: random.Random) -> None:
+        await self._pause(chance.uniform(0.3, 2.0))
+        while not self._over.is_set():
             await actor(chance)
+            await self._pause(chance.uniform(0.3, 2.0))
+
+    async def _pause(self, seconds: float) -> None:
+        """So long, at our pace; no longer than there are faults."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), seconds * self._pace)
 
     # The parts.
 
@@ -101,12 +110,14 @@ class Chaos:
         await self._hurt(chance, proxy, "link")
 
     async def _mqtt(self, chance: random.Random) -> None:
-        await asyncio.sleep(chance.uniform(0, 3) * self._pace)
+        await self._pause(chance.uniform(0, 3))
         await self._hurt(chance, self.mqtt_link, "mqtt link")
 
     async def _hurt(self, chance: random.Random, proxy: FaultProxy, what: str) -> None:
+        if self._over.is_set():
+            return
         kind = chance.choice(("rst", "fin", "stall", "gone", "board gone", "slow", "delay", "duplicate", "refuse"))
-        hold_s = chance.uniform(0.1, 2.5) * self._pace
+        hold_s = chance.uniform(0.1, 2.5)
         if kind == "duplicate" and what == "mqtt link":
             kind = "rst"  # MQTT takes what is said twice for another program's
         self.faults[f"{what}: {kind}"] += 1
@@ -124,12 +135,14 @@ class Chaos:
             proxy.duplicate()
         else:
             proxy.refuse()
-        await asyncio.sleep(hold_s)
+        await self._pause(hold_s)
         proxy.heal()
 
     async def _board(self, chance: random.Random, name: str) -> None:
         board = self.boards[name][0]
-        await asyncio.sleep(chance.uniform(0.5, 5) * self._pace)
+        await self._pause(chance.uniform(0.5, 5))
+        if self._over.is_set():
+            return
         kind = chance.choice(("power cut", "power cut in the flash", "crash", "Ctrl-C"))
         self.faults[f"board: {kind}"] += 1
         if kind == "crash":
@@ -147,57 +160,62 @@ class Chaos:
             await board.power_cut()
         else:
             await board.stop()
-        await asyncio.sleep(chance.uniform(0, 1))
+        await self._pause(chance.uniform(0, 1))
         await board.start()
 
     async def _gateway(self, chance: random.Random) -> None:
-        await asyncio.sleep(chance.uniform(1, 6) * self._pace)
+        await self._pause(chance.uniform(1, 6))
+        if self._over.is_set():
+            return
         kind = chance.choice(("kill -9", "kill -9", "kill -9", "SIGTERM", "SIGSTOP"))
         self.faults[f"gateway: {kind}"] += 1
-        async with self._gateway_lock:
-            if kind == "SIGSTOP":
-                self.gateway.send(signal.SIGSTOP)
-                await asyncio.sleep(chance.uniform(0.2, 3) * self._pace)
-                self.gateway.send(signal.SIGCONT)
-                return
-            if kind == "kill -9":
-                self.gateway.kill()
-            else:
-                with contextlib.suppress(Exception):
-                    await asyncio.to_thread(self.gateway.stop)
-                self.gateway.kill()
-            await asyncio.sleep(chance.uniform(0, 1.5) * self._pace)
-            await until(
-                lambda: asyncio.to_thread(self.gateway.try_start), timeout_s=60
-            )  # the disk may be full just now
+        if kind == "SIGSTOP":
+            self.gateway.send(signal.SIGSTOP)
+            await self._pause(chance.uniform(0.2, 3))
+            self.gateway.send(signal.SIGCONT)
+            return
+        if kind == "kill -9":
+            self.gateway.kill()
+        else:
+            with contextlib.suppress(Exception):
+                await asyncio.to_thread(self.gateway.stop)
+            self.gateway.kill()
+        await self._pause(chance.uniform(0, 1.5))
+        await until(lambda: asyncio.to_thread(self.gateway.try_start), timeout_s=60)  # the disk may be full just now
 
     async def _broker(self, chance: random.Random) -> None:
-        await asyncio.sleep(chance.uniform(2, 9) * self._pace)
+        await self._pause(chance.uniform(2, 9))
+        if self._over.is_set():
+            return
         kind = chance.choice(("kill -9", "restart", "SIGSTOP"))
         self.faults[f"broker: {kind}"] += 1
         if kind == "SIGSTOP":
             self.broker.send(signal.SIGSTOP)
-            await asyncio.sleep(chance.uniform(0.2, 4) * self._pace)
+            await self._pause(chance.uniform(0.2, 4))
             self.broker.send(signal.SIGCONT)
             return
         if kind == "kill -9":
             self.broker.kill()
         else:
             await asyncio.to_thread(self.broker.stop)
-        await asyncio.sleep(chance.uniform(0, 2) * self._pace)
+        await self._pause(chance.uniform(0, 2))
         await asyncio.to_thread(self.broker.start)
 
     async def _clock(self, chance: random.Random) -> None:
-        await asyncio.sleep(chance.uniform(4, 12) * self._pace)
+        await self._pause(chance.uniform(4, 12))
+        if self._over.is_set():
+            return
         years = chance.choice((-3, -1, 0, 0, 2, 10))
         self.faults["gateway: clock jump"] += 1
         self.gateway.move_wall_clock(years * YEAR_MS + chance.randint(-90_000, 90_000))
 
     async def _disk_full(self, chance: random.Random) -> None:
-        await asyncio.sleep(chance.uniform(3, 10) * self._pace)
+        await self._pause(chance.uniform(3, 10))
+        if self._over.is_set():
+            return
         self.faults["gateway: disk full"] += 1
         await asyncio.to_thread(fill, self._filler())
-        await asyncio.sleep(chance.uniform(0.5, 3) * self._pace)
+        await self._pause(chance.uniform(0.5, 3))
         self._filler().unlink(missing_ok=True)
 
     def _filler(self) -> Path:

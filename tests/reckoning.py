@@ -24,7 +24,7 @@ class Measured:
     sensor: str
     boot: int
     at_ms: int
-    flash_programs: int
+    wdt_feeds: int
     values: dict[str, float]
 
 
@@ -36,7 +36,7 @@ def truth(lines: Iterable[str]) -> list[Measured]:
             entry = json.loads(line)
         except ValueError:
             continue
-        found.append(Measured(entry["sensor"], entry["boot"], entry["at_ms"], entry["flash_programs"], entry["values"]))
+        found.append(Measured(entry["sensor"], entry["boot"], entry["at_ms"], entry["wdt_feeds"], entry["values"]))
     return found
 
 
@@ -123,7 +123,7 @@ class Reckoning:
     lost: int = 0
     invented: int = 0
     interrupted: int = 0
-    """Converted by the chip, but the power went before a single flash program was completed after it."""
+    """Converted by the chip, but the power went in the very turn of the program's loop that measured it."""
     unknown_tail: int = 0
     """Gone with a boot's end, within the bound that its open gap states."""
     holes: int = 0
@@ -135,22 +135,22 @@ class Reckoning:
 
 @dataclass(frozen=True)
 class End:
-    """How a boot of the board ended; `clean` where the program had sent everything."""
+    """How a boot of the board ended."""
 
     boot: int
-    flash_programs: int
+    wdt_feeds: int
+    """The firmware feeds its watchdog once in each turn of its loop: what was measured since is interrupted work."""
 
 
 def reckon(
-    measured: Sequence[Measured], ends: Sequence[End], got: Delivered, *, power_loss: str, taken: int, poll: int = 2
+    measured: Sequence[Measured], ends: Sequence[End], got: Delivered, *, power_loss: str, taken: int
 ) -> Reckoning:
-    """Everything of one board. `taken` is the chips' own count; `poll` is how many measurements its sampler makes at
-    once at most: no more can be interrupted in one boot."""
+    """Everything of one board. `taken` is the chips' own count."""
     outcome = Reckoning(taken=taken, delivered=got.samples, repeated=got.repeated, problems=list(got.contradictions))
     by_boot: dict[int, list[Measured]] = {}
     for entry in measured:
         by_boot.setdefault(entry.boot, []).append(entry)
-    programs_at_end = {end.boot: end.flash_programs for end in ends}
+    feeds_at_end = {end.boot: end.wdt_feeds for end in ends}
     outcome.interrupted += taken - len(measured)  # counted, and the power went before the log was written
     if taken - len(measured) > len(ends):
         outcome.problems.append(f"{taken - len(measured)} measurements are not in the truth log")
@@ -166,7 +166,7 @@ def reckon(
         delivered = got.boots.get(ids.get(number, ""), BootDelivered(-1))
         tail = _match(number, entries, delivered, outcome)
         if tail:
-            _tail(tail, delivered, programs_at_end.get(number), power_loss, poll, outcome)
+            _tail(tail, delivered, feeds_at_end.get(number), power_loss, outcome)
     return outcome
 
 
@@ -274,17 +274,15 @@ def _said_lost(delivered: BootDelivered, after: int, before: int | None) -> int:
 def _tail(
     tail: list[Measured],
     delivered: BootDelivered,
-    programs_at_end: int | None,
+    feeds_at_end: int | None,
     power_loss: str,
-    poll: int,
     outcome: Reckoning,
 ) -> None:
     """What was measured last in a boot, and never came."""
     bound = delivered.open_gap["at_most"] if delivered.open_gap else 0
     interrupted = 0
     if power_loss == "none":
-        unwritten = sum(entry.flash_programs == programs_at_end for entry in tail[-poll:])
-        interrupted = min(unwritten, poll)
+        interrupted = sum(entry.wdt_feeds == feeds_at_end for entry in tail)
     outcome.interrupted += interrupted
     missing = len(tail) - interrupted
     if missing <= bound:
@@ -293,8 +291,7 @@ def _tail(
     outcome.lost += missing
     outcome.problems.append(
         f"boot {tail[0].boot}: the last {len(tail)} measurements are missing ({interrupted} of them interrupted), "
-        f"its end states {bound} at most; flash programs {[entry.flash_programs for entry in tail[-4:]]} "
-        f"of {programs_at_end}"
+        f"its end states {bound} at most"
     )
 
 

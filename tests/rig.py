@@ -289,11 +289,10 @@ def outcome_of(board: EmulatedBoard, subscriber: Subscriber, power_loss: str = "
     """What became of everything `board` measured so far."""
     return reckon(
         truth(board.truth_log.read_text().splitlines()),
-        [End(end.boot, end.flash_programs) for end in board.endings],
+        [End(end.boot, end.wdt_feeds) for end in board.endings],
         subscriber.of(board.name),
         power_loss=power_loss,
         taken=sum(board.taken().values()),
-        poll=len(board.profile.sensors),
     )
 
 

@@ -54,6 +54,8 @@ class Ending:
     """`power` (cut), `reset`, `soft`, `sleep`, `watchdog`, `died`."""
     flash_programs: int
     """How many were complete by then, over all boots."""
+    wdt_feeds: int
+    """... and how often the watchdog had been fed."""
 
 
 class EmulatedBoard:
@@ -380,7 +382,7 @@ class EmulatedBoard:
         if 0 < page.get("flash_cut_at") <= page.get("flash_erases") + page.get("flash_programs") + 1:
             page.set("flash_cut_at", 0)  # it has happened, whether or not the board's last word was still heard
         if not self.endings or self.endings[-1].boot != boot:
-            self.endings.append(Ending(boot, how, page.get("flash_programs")))
+            self.endings.append(Ending(boot, how, page.get("flash_programs"), page.get("wdt_feeds")))
 
     def _print(self, line: str) -> None:
         self.console_tail.append(line)

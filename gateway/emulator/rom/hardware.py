@@ -169,6 +169,7 @@ def _line(sensor, taken, values):
                 "ticks_ms": ticks_us() // 1000 & 0x3FFFFFFF,
                 "at_ms": wall_ms(),
                 "flash_programs": page.get64(page.at["flash_programs"]),
+                "wdt_feeds": page.get32(page.at["wdt_feeds"]),
                 "values": values,
             }
         ).encode()
