@@ -68,7 +68,7 @@ class CommandRequest(BaseModel):
     args: dict[str, StrictBool | StrictInt | StrictFloat | Annotated[str, Field(max_length=200)] | None] = Field(
         default={}, max_length=16
     )
-    timeout_s: float = Field(default=10, ge=1, le=60, allow_inf_nan=False)
+    timeout_s: float = Field(default=10, ge=1, le=3600, allow_inf_nan=False)
 
 
 async def _parts(request: Request) -> Parts:
@@ -182,6 +182,12 @@ async def events(info: Known, parts: PartsHere, limit: Limit = 100) -> Response:
     return encoded(shapes.Events(info.id, rows))
 
 
+@api.get("/api/devices/{device}/commands", response_model=shapes.Commands, responses=ON_DEVICE, tags=["devices"])
+async def commands(info: Known, parts: PartsHere) -> Response:
+    """What it was asked to do: all that is open, and the newest that have ended; newest first."""
+    return encoded(shapes.Commands(info.id, [shapes.command_row(row) for row in parts.dispatcher.recent(info.id)]))
+
+
 @api.post(
     "/api/devices/{device}/commands",
     response_model=shapes.CommandResult,
@@ -193,7 +199,7 @@ async def events(info: Known, parts: PartsHere, limit: Limit = 100) -> Response:
     ),
     tags=["devices"],
 )
-async def command(info: Known, parts: PartsHere, request: CommandRequest) -> Response:
+async def command(info: Known, parts: PartsHere, caller: CallerHere, request: CommandRequest) -> Response:
     """Send a command and wait for its one result: 200 whatever it is. A device that is not connected gets it when it
     comes, within `timeout_s`; else the status is `expired`."""
     profile = await parts.view.profile(info)
@@ -202,7 +208,8 @@ async def command(info: Known, parts: PartsHere, request: CommandRequest) -> Res
         raise Refusal(400, "command.unknown", f"{info.id} has no command '{request.name}'.")
     if problem := _args_problem(known[request.name], request.args):
         raise Refusal(400, "command.args", problem)
-    result = await parts.dispatcher.send(info.id, request.name, request.args, timeout_s=request.timeout_s)
+    asked_by = "page" if caller.who == "browser" else caller.who
+    result = await parts.dispatcher.send(info.id, request.name, request.args, request.timeout_s, asked_by)
     error = shapes.Problem(result.error_code, result.error_text) if result.error_code else None
     return encoded(shapes.CommandResult(result.id, request.name, result.status, result.data, error))
 

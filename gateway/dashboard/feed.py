@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from gateway import __version__
 from gateway.dashboard.live import Live, Outbox
 from gateway.dashboard.messages import (
+    CommandMessage,
     CountsMessage,
     DeviceMessage,
     HeartbeatMessage,
@@ -24,10 +25,10 @@ from gateway.dashboard.messages import (
     SnapshotMessage,
     StatusMessage,
 )
-from gateway.dashboard.shapes import Panel
+from gateway.dashboard.shapes import Panel, command_row
 from gateway.dashboard.view import View
 from gateway.errors import StoreError
-from gateway.model import Quality
+from gateway.model import CommandRecord, Quality
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
@@ -101,6 +102,7 @@ class Feed:
         *,
         gateway_id: str,
         panel: Callable[[], Panel],
+        commands: Callable[[], AsyncIterator[CommandRecord]],
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         self._store = store
@@ -110,6 +112,7 @@ class Feed:
         self._clock = clock
         self._gateway_id = gateway_id
         self._panel = panel
+        self._commands = commands
         self._panel_told: Panel | None = None
         self._queue_bytes = queue_bytes
         self._browsers: set[Browser] = set()
@@ -126,7 +129,7 @@ class Feed:
     async def start(self) -> None:
         cursor = await self._store.end()
         self._known = {info.id: info for info in await self._view.infos()}
-        for part in (self._read_store(cursor), self._watch_presence(), self._beat()):
+        for part in (self._read_store(cursor), self._watch_presence(), self._watch_commands(), self._beat()):
             task = asyncio.create_task(part)
             task.add_done_callback(self._part_ended)
             self._tasks.append(task)
@@ -247,6 +250,11 @@ class Feed:
                 now_ms = self._clock.wall_ms()
                 self._live.provisional(change.device, at_ms, values, quality or Quality.ESTIMATED, now_ms)
             self._live.tell(self._view.presence(change.device))
+            self._publish()
+
+    async def _watch_commands(self) -> None:
+        async for record in self._commands():
+            self._live.tell(CommandMessage(record.device, command_row(record)))
             self._publish()
 
     async def _beat(self) -> None:

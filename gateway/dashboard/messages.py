@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.dashboard.shapes import (
     Broker,
+    CommandRow,
     Connection,
     Counts,
     Device,
@@ -74,6 +75,11 @@ class CorrectedMessage(msgspec.Struct, frozen=True, tag_field="type", tag="corre
     moved_ms: int
 
 
+class CommandMessage(msgspec.Struct, frozen=True, tag_field="type", tag="command"):
+    device: str
+    row: CommandRow
+
+
 class PresenceMessage(msgspec.Struct, frozen=True, tag_field="type", tag="presence"):
     device: str
     online: bool
@@ -114,6 +120,7 @@ Message = (
     | EventMessage
     | GapMessage
     | CorrectedMessage
+    | CommandMessage
     | PresenceMessage
     | CountsMessage
     | DeviceMessage

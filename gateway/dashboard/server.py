@@ -78,6 +78,7 @@ class PeopleServer:
             clock,
             gateway_id=gateway_id,
             panel=lambda: panel(extra_status(), clock.wall_ms()),
+            commands=dispatcher.changes,
             queue_bytes=feed_queue_bytes,
         )
         self._cookie = (

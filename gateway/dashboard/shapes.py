@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict  # of pydantic, which cannot read Python 3.11's own
 
-from gateway.model import Quality, Status
+from gateway.model import CommandRecord, CommandState, Quality, Status
 
 Scalar = str | int | float | bool | None
 
@@ -236,6 +236,46 @@ class CommandResult:
     status: Status
     data: dict[str, Scalar] = field(default_factory=dict)
     error: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """One command of a device, from asking to end. It may be begun until `deadline_ms`. `error` says why it was not
+    done."""
+
+    id: str
+    name: str
+    args: dict[str, Scalar]
+    asked_by: str
+    asked_ms: int
+    deadline_ms: int
+    state: CommandState
+    ended_ms: int | None
+    data: dict[str, Scalar]
+    error: Problem | None
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    device: str
+    rows: list[CommandRow]
+
+
+def command_row(record: CommandRecord) -> CommandRow:
+    """A line of the ledger as people see it."""
+    error = Problem(record.error_code, record.error_text) if record.error_code else None
+    return CommandRow(
+        id=record.id,
+        name=record.name,
+        args=record.args,
+        asked_by=record.asked_by,
+        asked_ms=record.asked_ms,
+        deadline_ms=record.deadline_ms,
+        state=record.state,
+        ended_ms=record.ended_ms,
+        data=record.data,
+        error=error,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,27 @@ def test_presence_and_provisional_values_are_told(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_command_is_told_at_each_step(tmp_path: Path) -> None:
+    body = {"name": "ping", "timeout_s": 30}
+
+    async def main() -> None:
+        async with open_door(tmp_path) as door, door.feed() as socket:
+            told = (message["row"] async for message in messages(socket) if message["type"] == "command")
+            path = "/api/devices/greenhouse/commands"
+            asking = asyncio.create_task(door.ask(path, method="POST", headers=door.bearer, body=body))
+            queued = await anext(told)
+            assert (queued["name"], queued["state"], queued["ended_ms"]) == ("ping", "queued", None)
+            await door.connect()
+            row = queued
+            while row["state"] != "done":  # what changes between two looks is told once, so `sent` may be missing
+                row = await anext(told)
+                assert row["id"] == queued["id"]
+                assert row["state"] in {"sent", "done"}
+            assert (await asking).json["id"] == row["id"]
+
+    run(main())
+
+
 def test_heartbeats_counts_and_new_devices_come_by_themselves(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_door(tmp_path) as door, door.feed() as socket:
