@@ -100,6 +100,8 @@ class ScriptedDevice:
         }  # fmt: skip
         self.result_after_s = 0.05
         self.commands: list[Json] = []
+        self.asked: list[Json] = []
+        """The ledger: what GET tells of commands."""
 
     def measured(self, at_ms: float) -> bool:
         return self.away is None or not (self.away[0] > (self.born_ms - at_ms) / 1000 > self.away[1])
@@ -183,6 +185,17 @@ class ScriptedDevice:
             "uncertain": self.counts["uncertain"] + uncertain,
         }
         return {"type": "gap", "device": self.id, **row}
+
+    def ask(self, state: str, **changes: Any) -> Json:
+        """Put a command into the ledger; returns the message that tells so."""
+        at_ms = now_ms()
+        row = {
+            "id": f"c{len(self.asked)}", "name": "identify", "args": {"seconds": 5}, "asked_by": "mqtt.home",
+            "asked_ms": at_ms, "deadline_ms": at_ms + 10_000, "state": state,
+            "ended_ms": None if state in {"queued", "sent"} else at_ms + 32, "data": {}, "error": None, **changes,
+        }  # fmt: skip
+        self.asked.insert(0, row)
+        return {"type": "command", "device": self.id, "row": row}
 
     def refuse(self, value: str = "140.2", quantity: str = "temperature", *, at_ms: int | None = None) -> Json:
         """Put a value into quarantine; returns the message that tells so."""
@@ -296,6 +309,9 @@ class ScriptedGateway:
         async def gaps(request: Request) -> Response:
             return JSONResponse({"device": "", "rows": self._device(request).gaps})
 
+        async def asked(request: Request) -> Response:
+            return JSONResponse({"device": "", "rows": self._device(request).asked})
+
         async def events(request: Request) -> Response:
             return JSONResponse({"device": "", "rows": self._device(request).events})
 
@@ -317,6 +333,7 @@ class ScriptedGateway:
                 Route("/api/devices/{id}/gaps", gaps),
                 Route("/api/devices/{id}/events", events),
                 Route("/api/devices/{id}/commands", command, methods=["POST"]),
+                Route("/api/devices/{id}/commands", asked),
                 WebSocketRoute("/api/live", self._live),
             ]
         )

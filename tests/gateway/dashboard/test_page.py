@@ -318,15 +318,15 @@ def test_late_samples_land_at_their_time_without_asking_and_the_newest_stays(
     gateway.mute(greenhouse)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    newest = panel(page, "Temperature").locator(".figure").text_content()
     late = [greenhouse.born_ms - ago_ms for ago_ms in range(200_000, 100_000, -1000)]
     gateway.say(
         {**greenhouse.samples(), "boot": 16, "boot_id": "0" * 16, "seq": list(range(100)), "at_ms": late}
-        | {"values": {"temperature": [21.6] * 100}}
+        | {"values": {"temperature": [11.11] * 100}}
     )
     wait_for_line(page, "Temperature", columns=80)
     assert [url for url in asked if "/samples" in url] == []
-    expect(panel(page, "Temperature").locator(".figure")).to_have_text(newest or "")
+    expect(panel(page, "Temperature")).to_contain_text("11.11")  # the lowest in the chart
+    expect(panel(page, "Temperature").locator(".figure")).not_to_have_text("11.11")
 
 
 # --- the gateway itself
@@ -363,7 +363,7 @@ def test_the_gateways_disk_and_brokers_have_a_page(visit: Visit, gateway: Script
     gateway.panel["notices"] = [{"level": "warning", "text": "The broker home is not connected.", "since_ms": None}]
     page = visit().open_list(f"{gateway.url}/#/gateway")
     disk = page.get_by_role("region", name="Disk")
-    expect(disk).to_contain_text("Free20\u202f480.0 MB")
+    expect(disk).to_contain_text("Free20.0 GB")
     expect(disk).to_contain_text("Deleted by age or size500 samples")
     expect(disk).to_contain_text("Deleted before home took them120 samples")
     broker = page.get_by_role("region", name="Broker home")
@@ -450,30 +450,73 @@ def test_a_commands_arguments_are_sent_and_kept_within_their_limits(
 def test_a_command_that_fails_says_why(
     visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice, answer: dict[str, Any], text: str
 ) -> None:
-    greenhouse.result = lambda _: {"id": "c1", "name": "restart", "data": {}, "error": None, **answer}
+    greenhouse.result = lambda _: {"id": "c1", "name": "identify", "data": {}, "error": None, **answer}
     commands = visit().open_device(gateway.url).get_by_role("region", name="Commands")
-    commands.get_by_role("button", name="Restart").click()
+    commands.get_by_role("button", name="Blink").click()
     expect(commands.locator(".outcome.failed")).to_have_text(text)
 
 
 def test_a_command_the_gateway_refuses_says_why(
     visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice
 ) -> None:
-    problem = {"error": {"code": "device.offline", "text": "greenhouse is not connected."}}
-    greenhouse.result = lambda _: JSONResponse(problem, 409)
+    problem = {"error": {"code": "command.unknown", "text": "greenhouse has no command 'ping'."}}
+    greenhouse.result = lambda _: JSONResponse(problem, 400)
     visitor = visit()
-    visitor.network_may_fail = True  # the browser notes the 409
+    visitor.network_may_fail = True  # the browser notes the 400
     commands = visitor.open_device(gateway.url).get_by_role("region", name="Commands")
     commands.get_by_role("button", name="Ping").click()
-    expect(commands.locator(".outcome.failed")).to_have_text("greenhouse is not connected.")
+    expect(commands.locator(".outcome.failed")).to_have_text("greenhouse has no command 'ping'.")
 
 
-def test_an_offline_device_takes_no_commands(visit: Visit, gateway: ScriptedGateway) -> None:
-    page = visit().open_device(gateway.url, "attic")
-    expect(page.get_by_role("button", name="Ping")).to_have_attribute("aria-disabled", "true")
-    expect(page.get_by_role("region", name="Commands")).to_contain_text("The device is offline.")
-    page.get_by_role("button", name="Ping").click(force=True)
-    assert gateway.devices["attic"].commands == []
+def test_a_command_for_an_offline_device_is_queued_and_says_so(visit: Visit, gateway: ScriptedGateway) -> None:
+    attic = gateway.devices["attic"]
+    attic.result_after_s = 0.5
+    attic.result = lambda command: {"id": "c1", "name": "ping", "status": "expired", "data": {}, "error": None}
+    commands = visit().open_device(gateway.url, "attic").get_by_role("region", name="Commands")
+    expect(commands.locator(".outcome").first).to_have_text(
+        "The device is offline: it gets the command when it comes back."
+    )
+    commands.get_by_role("button", name="Ping").click()
+    expect(commands.locator(".outcome").first).to_have_text(
+        "Queued: the device gets it if it comes back within 10 min."
+    )
+    expect(commands.locator(".outcome.failed")).to_have_text("Not begun in time, and it will not be")
+    assert attic.commands == [{"name": "ping", "args": {}, "timeout_s": 600}]
+
+
+def test_a_restart_is_asked_twice(visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice) -> None:
+    page = visit().open_device(gateway.url)
+    commands = page.get_by_role("region", name="Commands")
+    commands.get_by_role("button", name="Restart").focus()
+    page.keyboard.press("Enter")
+    expect(commands.get_by_role("button", name="Restart now")).to_be_focused()
+    expect(commands).to_contain_text("Sure?")
+    commands.get_by_role("button", name="Cancel").click()
+    expect(commands).not_to_contain_text("Sure?")
+    assert greenhouse.commands == []
+    commands.get_by_role("button", name="Restart").click()
+    commands.get_by_role("button", name="Restart now").click()
+    expect(commands.locator(".outcome.done")).to_be_visible()
+    assert [command["name"] for command in greenhouse.commands] == ["restart"]
+
+
+def test_what_was_asked_before_is_listed_with_who_asked_and_how_it_ended(
+    visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice
+) -> None:
+    error = {"code": "command.expired", "text": "the device was not connected in time"}
+    greenhouse.ask("expired", asked_by="cli", error=error, asked_ms=now_ms() - 60_000)
+    page = visit().open_device(gateway.url)
+    rows = page.locator(".asked li")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("Blink seconds 5 not begun in time, and it will not be")
+    expect(rows).to_contain_text("by the command line")
+    sent = greenhouse.ask("sent")
+    gateway.say(sent)
+    expect(rows.first).to_contain_text("sent, waiting for the answer")
+    expect(rows.first).to_contain_text("by MQTT home")
+    gateway.say({**sent, "row": {**sent["row"], "state": "done", "ended_ms": sent["row"]["asked_ms"] + 32}})
+    expect(rows.first).to_contain_text("Blink seconds 5 done in 32 ms")
+    expect(rows).to_have_count(2)
 
 
 # --- trouble
@@ -661,6 +704,8 @@ def test_axe_finds_nothing(
         return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
 
     greenhouse.lose()
+    for state in ("done", "failed", "queued"):
+        greenhouse.ask(state)
     greenhouse.unsure = [{"from_ms": now_ms() - 200_000, "to_ms": now_ms(), "quality": "estimated"}]
     gateway.panel["notices"] = [
         {"level": level, "text": f"{level} {DISK_FULL}", "since_ms": now_ms()} for level in ("error", "warning")

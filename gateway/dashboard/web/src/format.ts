@@ -73,7 +73,8 @@ export const readingText = (quantity: Pick<Quantity, "unit" | "decimals" | "labe
 export function bytes(value: number): Reading {
   if (value < 1024) return { text: number(value), unit: "B" };
   if (value < 1024 ** 2) return { text: number(value / 1024, 1), unit: "KB" };
-  return { text: number(value / 1024 ** 2, 1), unit: "MB" };
+  if (value < 1024 ** 3) return { text: number(value / 1024 ** 2, 1), unit: "MB" };
+  return { text: number(value / 1024 ** 3, 1), unit: "GB" };
 }
 
 const time = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });

@@ -3,6 +3,7 @@
 // A `Check<T>` returns its argument as T or throws `Malformed`. Unknown fields pass: more will come.
 
 import type {
+  Asked,
   Broker,
   CommandArgument,
   CommandResult,
@@ -172,6 +173,21 @@ const gapFields = {
   received_ms: number,
 };
 
+const problem = object<{ code: string; text: string }>({ code: text, text });
+
+const asked = object<Asked>({
+  id: text,
+  name: text,
+  args: table(scalar),
+  asked_by: text,
+  asked_ms: number,
+  deadline_ms: number,
+  state: oneOf("queued", "sent", "done", "failed", "expired", "unknown"),
+  ended_ms: orNull(number),
+  data: table(scalar),
+  error: orNull(problem),
+});
+
 const notice = object<Notice>({ level: oneOf("warning", "error"), text, since_ms: orNull(number) });
 
 const store = object<StorePanel>({
@@ -236,6 +252,7 @@ const messages: Types = {
     last_seen_ms: orNull(number),
     connection: orNull(link),
   }),
+  command: message<Of<"command">>("command", { device: text, row: asked }),
   counts: message<Of<"counts">>("counts", { device: text, counts }),
   device: message<Of<"device">>("device", { device: text, info: device }),
   removed: message<Of<"removed">>("removed", { device: text }),
@@ -287,6 +304,7 @@ const rows = <T>(check: Check<T>, where: string) => {
 
 export const parseQuarantine = rows(refused, "quarantine");
 export const parseGaps = rows(object<Gap>(gapFields), "gaps");
+export const parseCommands = rows(asked, "commands");
 export const parseEvents = rows(event, "events");
 
 const result = object<CommandResult>({
@@ -294,7 +312,7 @@ const result = object<CommandResult>({
   name: text,
   status: oneOf("done", "failed", "expired", "unknown"),
   data: table(scalar),
-  error: orNull(object<{ code: string; text: string }>({ code: text, text })),
+  error: orNull(problem),
 });
 
 export const parseResult = (value: unknown): CommandResult => result(value, "result");
@@ -302,7 +320,7 @@ export const parseResult = (value: unknown): CommandResult => result(value, "res
 /** The error body of a REST answer, if it is one of ours. */
 export function parseProblem(value: unknown): { code: string; text: string } | null {
   try {
-    return object<{ error: { code: string; text: string } }>({ error: object({ code: text, text }) })(value, "error").error;
+    return object<{ error: { code: string; text: string } }>({ error: problem })(value, "error").error;
   } catch {
     return null;
   }

@@ -119,6 +119,22 @@ export interface Gap {
   received_ms: number;
 }
 
+/** A command from asking to end. */
+export interface Asked {
+  id: string;
+  name: string;
+  args: Record<string, Scalar>;
+  /** `page`, `cli`, `api` or `mqtt.<name>`. */
+  asked_by: string;
+  asked_ms: number;
+  /** Until then it may be begun. */
+  deadline_ms: number;
+  state: "queued" | "sent" | "done" | "failed" | "expired" | "unknown";
+  ended_ms: number | null;
+  data: Record<string, Scalar>;
+  error: { code: string; text: string } | null;
+}
+
 /** What a person should know about the gateway now. */
 export interface Notice {
   level: "warning" | "error";
@@ -186,6 +202,7 @@ export type ServerMessage =
       last_seen_ms: number | null;
       connection: Link | null;
     }
+  | { type: "command"; device: string; row: Asked }
   | { type: "counts"; device: string; counts: Counts }
   | { type: "device"; device: string; info: Device }
   | { type: "removed"; device: string }

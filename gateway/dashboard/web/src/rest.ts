@@ -1,18 +1,20 @@
 // The gateway's REST resources, as far as the page uses them.
 
-import { parseEvents, parseGaps, parseHistory, parseProblem, parseQuarantine, parseResult } from "./parse.ts";
-import type { CommandResult, DeviceEvent, Gap, History, Refused, Scalar } from "./protocol.ts";
+import { parseCommands, parseEvents, parseGaps, parseHistory, parseProblem, parseQuarantine, parseResult } from "./parse.ts";
+import type { Asked, CommandResult, DeviceEvent, Gap, History, Refused, Scalar } from "./protocol.ts";
 
 const TIMEOUT_MS = 15_000;
+/** How long a command may wait until it is begun: for a device that is there, and for one that is away. */
 const COMMAND_TIMEOUT_S = 10;
+export const AWAY_TIMEOUT_S = 600;
 
 /** The gateway said no, or nothing. The message is for people. */
 export class RestError extends Error {}
 
-async function call(path: string, init: RequestInit = {}): Promise<unknown> {
+async function call(path: string, init: RequestInit = {}, timeout_ms = TIMEOUT_MS): Promise<unknown> {
   let response: Response;
   try {
-    response = await fetch(path, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    response = await fetch(path, { ...init, signal: AbortSignal.timeout(timeout_ms) });
   } catch {
     throw new RestError("The gateway did not answer.");
   }
@@ -42,9 +44,13 @@ export const gaps = async (device: string): Promise<Gap[]> => parseGaps(await ca
 
 export const events = async (device: string): Promise<DeviceEvent[]> => parseEvents(await call(at(device, "events")));
 
-export async function send(device: string, name: string, args: Record<string, Scalar>): Promise<CommandResult> {
-  const body = JSON.stringify({ name, args, timeout_s: COMMAND_TIMEOUT_S });
-  return parseResult(await call(at(device, "commands"), { method: "POST", headers: { "Content-Type": "application/json" }, body }));
+export const commands = async (device: string): Promise<Asked[]> => parseCommands(await call(at(device, "commands")));
+
+/** Resolves when the command has ended. */
+export async function send(device: string, name: string, args: Record<string, Scalar>, online: boolean): Promise<CommandResult> {
+  const timeout_s = online ? COMMAND_TIMEOUT_S : AWAY_TIMEOUT_S;
+  const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ name, args, timeout_s }) };
+  return parseResult(await call(at(device, "commands"), init, timeout_s * 1000 + TIMEOUT_MS));
 }
 
 /** False when this browser has to log in. Rejects when the gateway cannot be reached. */

@@ -1,7 +1,7 @@
 // What the page knows. Pure: no DOM, no socket, no clock. Every change of it is `reduce(state, action)`.
 
 import { MINUTE_MS } from "./format.ts";
-import type { Device, DeviceEvent, Gap, Latest, Panel, Refused, Samples, ServerMessage } from "./protocol.ts";
+import type { Asked, Device, DeviceEvent, Gap, Latest, Panel, Refused, Samples, ServerMessage } from "./protocol.ts";
 import { unreachable } from "./unreachable.ts";
 
 /** Newest rows kept per device, of what was refused and of what happened. */
@@ -23,6 +23,8 @@ export interface DeviceState extends Device {
   events: readonly DeviceEvent[];
   /** What the gateway learned of last comes first. */
   gaps: readonly Gap[];
+  /** What it was asked to do, newest first. */
+  asked: readonly Asked[];
   /** Grows when REST knows more of the past than was told: times were corrected, or a gap was found. */
   revision: number;
 }
@@ -47,7 +49,8 @@ export type Action =
   | ServerMessage
   | { type: "refused.loaded"; device: string; rows: Refused[] }
   | { type: "events.loaded"; device: string; rows: DeviceEvent[] }
-  | { type: "gaps.loaded"; device: string; rows: Gap[] };
+  | { type: "gaps.loaded"; device: string; rows: Gap[] }
+  | { type: "commands.loaded"; device: string; rows: Asked[] };
 
 export const EMPTY: State = { gateway: "", version: "", loaded: false, snapshots: 0, skew_ms: 0, devices: new Map(), panel: null };
 
@@ -117,6 +120,10 @@ export function reduce(state: State, action: Action, heard_ms: number): State {
         latest: Object.fromEntries(Object.entries(device.latest).map(([name, value]) => [name, moved(value, action)])),
         revision: device.revision + 1,
       }));
+    case "command":
+      return change(state, action.device, (device) => ({ ...device, asked: mergeAsked([action.row], device.asked) }));
+    case "commands.loaded":
+      return change(state, action.device, (device) => ({ ...device, asked: mergeAsked(action.rows, device.asked) }));
     case "presence": {
       const { online, since_ms, last_seen_ms, connection } = action;
       return change(state, action.device, (device) => ({ ...device, online, since_ms, last_seen_ms, connection }));
@@ -150,8 +157,8 @@ function superseded(known: Newest | undefined, other: Newest, now_ms: number): b
 
 /** A snapshot does not carry rows: those already known stay. */
 function withRows(device: Device, known: DeviceState | undefined): DeviceState {
-  const { refused = [], events = [], gaps = [], revision = 0 } = known ?? {};
-  return { ...device, refused, events, gaps, revision };
+  const { refused = [], events = [], gaps = [], asked = [], revision = 0 } = known ?? {};
+  return { ...device, refused, events, gaps, asked, revision };
 }
 
 type Corrected = Extract<ServerMessage, { type: "corrected" }>;
@@ -199,6 +206,13 @@ function mergeGaps(fresh: readonly Gap[], known: readonly Gap[]): readonly Gap[]
     gaps.set(gapKey(gap), { ...gap, before_ms: gap.before_ms ?? before?.before_ms ?? null, after_ms: gap.after_ms ?? before?.after_ms ?? null });
   }
   return [...gaps.values()].sort((a, b) => b.received_ms - a.received_ms || b.boot - a.boot || b.from - a.from).slice(0, ROWS_KEPT);
+}
+
+/** An end is an end: what was told later about an earlier state changes nothing. */
+function mergeAsked(fresh: readonly Asked[], known: readonly Asked[]): readonly Asked[] {
+  const asked = new Map(known.map((one) => [one.id, one]));
+  for (const one of fresh) if ((asked.get(one.id)?.ended_ms ?? null) === null) asked.set(one.id, one);
+  return [...asked.values()].sort((a, b) => b.asked_ms - a.asked_ms).slice(0, ROWS_KEPT);
 }
 
 /** Both lists in one, newest first, each row once (the fresh one wins), bounded. */

@@ -2,7 +2,7 @@
 
 import { age, count, duration, facts, number, when } from "./format.ts";
 import type { Link as FeedLink, Why } from "./link.ts";
-import type { Broker, CommandResult, Counts, Device, DeviceEvent, Gap, Quantity } from "./protocol.ts";
+import type { Asked, Broker, CommandResult, Counts, Device, DeviceEvent, Gap, Quantity } from "./protocol.ts";
 import { unreachable } from "./unreachable.ts";
 
 export const NOT_MEASURED = "\u2013";
@@ -64,7 +64,7 @@ export const QUALITY_TITLE: Record<string, string> = {
 export function brokerWords(broker: Broker, now_ms: number): string {
   const state = broker.state === "connected" ? "Connected" : broker.state === "stopped" ? "Stopped" : "Not connected";
   const since = broker.since_ms === null ? "" : ` for ${duration(now_ms - broker.since_ms)}`;
-  return `${state}${since}${broker.why ? `: ${broker.why}` : ""}`;
+  return `${state}${since}${broker.why && broker.state !== "connected" ? `: ${broker.why}` : ""}`;
 }
 
 /** As an ESP32 numbers them; for a node whose profile has no words of its own. */
@@ -115,6 +115,29 @@ export function resultWords(result: CommandResult, took_ms: number): string {
       return "No answer: nobody knows whether it was carried out";
     default:
       return unreachable(result.status);
+  }
+}
+
+const ASKED_BY: Record<string, string> = { page: "the page", cli: "the command line", api: "a program" };
+
+export const askedByWords = (by: string): string => ASKED_BY[by] ?? by.replace(/^mqtt\./, "MQTT ");
+
+/** Where a command is, or how it ended. */
+export function askedWords(asked: Asked, now_ms: number): string {
+  switch (asked.state) {
+    case "queued":
+      return `waits for the device, until ${when(asked.deadline_ms, now_ms)}`;
+    case "sent":
+      return "sent, waiting for the answer";
+    case "done":
+    case "failed":
+    case "expired":
+    case "unknown": {
+      const words = resultWords({ ...asked, status: asked.state }, (asked.ended_ms ?? asked.asked_ms) - asked.asked_ms);
+      return words[0]!.toLowerCase() + words.slice(1);
+    }
+    default:
+      return unreachable(asked.state);
   }
 }
 

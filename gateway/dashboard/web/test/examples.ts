@@ -1,6 +1,6 @@
 // Messages as FEED.md shows them.
 
-import type { Device, Gap, Panel, Samples } from "../src/protocol.ts";
+import type { Asked, Device, Gap, Panel, Samples } from "../src/protocol.ts";
 
 export const T0_MS = 1_790_000_000_000;
 export const BOOT_ID = "9f3c11d2c01b6a55";
@@ -60,6 +60,20 @@ export const gap = (changes: Partial<Gap> = {}): Gap => ({
   before_ms: T0_MS - 11_000,
   after_ms: null,
   received_ms: T0_MS,
+  ...changes,
+});
+
+export const asked = (changes: Partial<Asked> = {}): Asked => ({
+  id: "c1",
+  name: "identify",
+  args: { seconds: 5 },
+  asked_by: "page",
+  asked_ms: T0_MS,
+  deadline_ms: T0_MS + 10_000,
+  state: "queued",
+  ended_ms: null,
+  data: {},
+  error: null,
   ...changes,
 });
 

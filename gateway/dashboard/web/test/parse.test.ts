@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseFrame, parseHistory, parseProblem, parseResult } from "../src/parse.ts";
-import { device, panel, samples, snapshot, T0_MS } from "./examples.ts";
+import { asked, device, panel, samples, snapshot, T0_MS } from "./examples.ts";
 
 const parse = (...messages: unknown[]) => parseFrame(JSON.stringify(messages));
 
@@ -18,11 +18,12 @@ test("what FEED.md shows is understood", () => {
     { type: "device", device: "greenhouse", info: device() },
     { type: "removed", device: "greenhouse" },
     { type: "corrected", device: "greenhouse", boot: 16, boot_id: "", from: 0, to: 902, moved_ms: -3120 },
+    { type: "command", device: "greenhouse", row: asked() },
     { type: "status", ...panel() },
     { type: "heartbeat", at_ms: T0_MS },
   );
   assert.deepEqual(problems, []);
-  assert.equal(messages.length, 13);
+  assert.equal(messages.length, 14);
 });
 
 test("a type that is not known yet is passed over in silence", () => {

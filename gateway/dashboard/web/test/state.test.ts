@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Action, EMPTY, reduce, ROWS_KEPT, type State } from "../src/state.ts";
-import type { Gap, Samples } from "../src/protocol.ts";
-import { BOOT_ID, device, gap, panel, refused, samples, snapshot, T0_MS } from "./examples.ts";
+import type { Asked, Gap, Samples } from "../src/protocol.ts";
+import { asked, BOOT_ID, device, gap, panel, refused, samples, snapshot, T0_MS } from "./examples.ts";
 
 const after = (...actions: Action[]): State => actions.reduce((state, action) => reduce(state, action, T0_MS - 5_000), EMPTY);
 const greenhouse = (state: State) => state.devices.get("greenhouse")!;
@@ -116,6 +116,19 @@ test("a correction moves the newest values it means, and asks for what REST know
   const state = after(START, live, corrected(0, 100), corrected(101, 200));
   assert.deepEqual([temperature(state).at_ms, temperature(state).quality], [T0_MS + 300, "corrected"]);
   assert.equal(greenhouse(state).revision, 2);
+});
+
+test("commands are kept newest first, and an end is an end", () => {
+  const told = (changes: Partial<Asked>): Action => ({ type: "command", device: "greenhouse", row: asked(changes) });
+  const done = { state: "done" as const, ended_ms: T0_MS + 32 };
+  const state = after(
+    START,
+    told({}),
+    told({ id: "c2", asked_ms: T0_MS + 1000 }),
+    told(done),
+    { type: "commands.loaded", device: "greenhouse", rows: [asked({ state: "sent" }), asked({ id: "c0", asked_ms: T0_MS - 1000, ...done })] },
+  );
+  assert.deepEqual(greenhouse(state).asked.map((one) => [one.id, one.state]), [["c2", "queued"], ["c1", "done"], ["c0", "done"]]);
 });
 
 test("what the gateway says of itself outlives a reconnect", () => {

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deviceHref, GATEWAY_HREF, parseRoute } from "../src/route.ts";
 import { when } from "../src/format.ts";
-import type { DeviceEvent } from "../src/protocol.ts";
-import { brokerWords, deliveryWords, eventWords, gapTimes, gapWords, linkWords, lostWords, presenceWords, qualityWords, resultWords } from "../src/words.ts";
-import { device, gap, T0_MS } from "./examples.ts";
+import type { Asked, DeviceEvent } from "../src/protocol.ts";
+import { askedByWords, askedWords, brokerWords, deliveryWords, eventWords, gapTimes, gapWords, linkWords, lostWords, presenceWords, qualityWords, resultWords } from "../src/words.ts";
+import { asked, device, gap, T0_MS } from "./examples.ts";
 
 const event = (code: string, data = {}, sensor: string | null = null): DeviceEvent => ({
   at_ms: T0_MS, boot_id: "x", seq: 1, code, sensor, data,
@@ -69,6 +69,15 @@ test("a command's end is told with its reason", () => {
   assert.equal(resultWords({ ...result, status: "done" }, 32), "Done in 32 ms · uptime_ms 7");
   assert.equal(resultWords({ ...result, status: "failed", error: { code: "x", text: "the LED is gone" } }, 1), "Failed: the LED is gone");
   assert.match(resultWords({ ...result, status: "unknown" }, 1), /nobody knows/);
+});
+
+test("a command says where it is, and who asked", () => {
+  const words = (changes: Partial<Asked>) => askedWords(asked(changes), T0_MS);
+  assert.equal(words({}), `waits for the device, until ${when(T0_MS + 10_000, T0_MS)}`);
+  assert.equal(words({ state: "sent" }), "sent, waiting for the answer");
+  assert.equal(words({ state: "done", ended_ms: T0_MS + 32 }), "done in 32 ms");
+  assert.equal(words({ state: "failed", error: { code: "x", text: "the LED is gone" } }), "failed: the LED is gone");
+  assert.deepEqual(["page", "cli", "mqtt.home", "other"].map(askedByWords), ["the page", "the command line", "MQTT home", "other"]);
 });
 
 test("presence is told, and not claimed while nobody knows", () => {

@@ -2,15 +2,22 @@
 
 import type { TargetedSubmitEvent } from "preact";
 import { useState } from "preact/hooks";
-import type { CommandArgument, CommandSpec, Scalar } from "../protocol.ts";
+import { duration, facts, when } from "../format.ts";
+import type { Asked, CommandArgument, CommandSpec, Scalar } from "../protocol.ts";
 import * as rest from "../rest.ts";
 import type { DeviceState } from "../state.ts";
+import { now_ms } from "../store.ts";
 import { unreachable } from "../unreachable.ts";
-import { resultWords } from "../words.ts";
+import { askedByWords, askedWords, resultWords } from "../words.ts";
+import { useFew } from "./parts.tsx";
+
+/** They take the board away for a while: asked twice. */
+const TO_CONFIRM = new Set(["restart"]);
 
 type Outcome =
   | { kind: "idle" }
-  | { kind: "busy" }
+  | { kind: "confirm" }
+  | { kind: "busy"; online: boolean }
   | { kind: "done"; text: string }
   | { kind: "failed"; text: string };
 
@@ -22,7 +29,34 @@ export function Commands({ device }: { device: DeviceState }) {
         <CommandRow key={spec.name} device={device.id} online={device.online} spec={spec} />
       ))}
       {!device.commands.length && <p class="nothing">This device has none.</p>}
+      {device.asked.length > 0 && <History rows={device.asked} specs={device.commands} />}
     </section>
+  );
+}
+
+/** What was asked of the device before, by whomever. */
+function History({ rows, specs }: { rows: readonly Asked[]; specs: readonly CommandSpec[] }) {
+  const [shown, more] = useFew(rows, "commands", 4);
+  return (
+    <>
+      <h3 class="asked-head">Asked before</h3>
+      <ol class="asked">
+        {shown.map((row) => (
+          <li key={row.id}>
+            <p>
+              <span class="what">{specs.find((spec) => spec.name === row.name)?.title ?? row.name}</span> {facts(row.args)}{" "}
+              <span class={row.state === "failed" || row.state === "expired" || row.state === "unknown" ? "warn" : ""}>
+                {askedWords(row, now_ms.peek())}
+              </span>
+            </p>
+            <p class="muted">
+              {when(row.asked_ms, now_ms.peek())}, by {askedByWords(row.asked_by)}
+            </p>
+          </li>
+        ))}
+      </ol>
+      {more}
+    </>
   );
 }
 
@@ -32,12 +66,16 @@ function CommandRow({ device, online, spec }: { device: string; online: boolean;
 
   const send = async (event: TargetedSubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
-    if (busy || !online) return;
+    if (busy) return;
+    if (TO_CONFIRM.has(spec.name) && outcome.kind !== "confirm") {
+      setOutcome({ kind: "confirm" });
+      return;
+    }
     const args = argumentsOf(event.currentTarget, spec.args);
-    setOutcome({ kind: "busy" });
+    setOutcome({ kind: "busy", online });
     const begun_ms = performance.now();
     try {
-      const result = await rest.send(device, spec.name, args);
+      const result = await rest.send(device, spec.name, args, online);
       const text = resultWords(result, Math.round(performance.now() - begun_ms));
       setOutcome({ kind: result.status === "done" ? "done" : "failed", text });
     } catch (error) {
@@ -48,8 +86,8 @@ function CommandRow({ device, online, spec }: { device: string; online: boolean;
   return (
     <form class="command" onSubmit={send}>
       {/* Not `disabled`: that would take the focus away, and hide the button from the keyboard. */}
-      <button type="submit" aria-disabled={busy || !online} aria-busy={busy}>
-        {spec.title}
+      <button type="submit" aria-disabled={busy} aria-busy={busy}>
+        {outcome.kind === "confirm" ? `${spec.title} now` : spec.title}
       </button>
       {spec.args.map((argument) => (
         <Argument key={argument.name} argument={argument} />
@@ -57,6 +95,11 @@ function CommandRow({ device, online, spec }: { device: string; online: boolean;
       <p class={`outcome ${outcome.kind}`} role="status">
         {outcomeWords(outcome, online)}
       </p>
+      {outcome.kind === "confirm" && (
+        <button type="button" class="quiet cancel" onClick={() => setOutcome({ kind: "idle" })}>
+          Cancel
+        </button>
+      )}
     </form>
   );
 }
@@ -64,9 +107,13 @@ function CommandRow({ device, online, spec }: { device: string; online: boolean;
 function outcomeWords(outcome: Outcome, online: boolean): string {
   switch (outcome.kind) {
     case "idle":
-      return online ? "" : "The device is offline.";
+      return online ? "" : "The device is offline: it gets the command when it comes back.";
+    case "confirm":
+      return "Sure? The device is away for some seconds; its samples stay.";
     case "busy":
-      return "Waiting for the device\u2026";
+      return outcome.online
+        ? "Waiting for the device\u2026"
+        : `Queued: the device gets it if it comes back within ${duration(rest.AWAY_TIMEOUT_S * 1000)}.`;
     case "done":
     case "failed":
       return outcome.text;

@@ -119,6 +119,7 @@ function useRecords({ id, revision }: DeviceState): void {
     askGaps(id);
     // Failing is fine: the feed brings new rows, and the header says what is wrong with the gateway.
     rest.quarantine(id).then((rows) => act({ type: "refused.loaded", device: id, rows }), () => {});
+    rest.commands(id).then((rows) => act({ type: "commands.loaded", device: id, rows }), () => {});
     rest.events(id).then((rows) => act({ type: "events.loaded", device: id, rows }), () => {});
   }, [id, snapshots]);
 }

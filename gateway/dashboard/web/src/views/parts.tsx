@@ -129,11 +129,11 @@ export const walk =
 const FIRST_ROWS = 8;
 
 /** The first rows, and a button for the rest. */
-export function useFew<Row>(rows: readonly Row[], what: string): [shown: readonly Row[], more: ComponentChildren] {
+export function useFew<Row>(rows: readonly Row[], what: string, few = FIRST_ROWS): [shown: readonly Row[], more: ComponentChildren] {
   const [all, setAll] = useState(false);
-  if (rows.length <= FIRST_ROWS) return [rows, null];
+  if (rows.length <= few) return [rows, null];
   return [
-    all ? rows : rows.slice(0, FIRST_ROWS),
+    all ? rows : rows.slice(0, few),
     <button type="button" class="quiet more" aria-expanded={all} onClick={() => setAll(!all)}>
       {all ? "Show fewer" : `Show all ${rows.length} ${what}`}
     </button>,
