@@ -119,10 +119,11 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection in autocommit mode: transactions are begun and ended by hand. Raises sqlite3.Error, ConfigError."""
     connection = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
     try:
+        # FULL: a commit returns after fsync. It is set per connection, so it stands here and nowhere else. First of all:
+        # the first commit of a connection also syncs what a killed process has left unsynced, and will be relied on.
+        connection.execute("PRAGMA synchronous = FULL")
         if not read_only:
             _prepare(connection, path)
-        # FULL: a commit returns after fsync. It is set per connection, so it stands here and nowhere else.
-        connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // PAGE_BYTES}")
         connection.execute(f"PRAGMA journal_size_limit = {4 * CHECKPOINT_BYTES}")
