@@ -119,7 +119,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection in autocommit mode: transactions are begun and ended by hand. Raises sqlite3.Error, ConfigError."""
     connection = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
     try:
-        # FULL: a commit returns after fsync. It is set per connection, so it stands here and nowhere else. First of all:
+        # FULL: a commit returns after fsync. It is set per connection, so it stands here and nowhere else. And first:
         # the first commit of a connection also syncs what a killed process has left unsynced, and will be relied on.
         connection.execute("PRAGMA synchronous = FULL")
         if not read_only:
@@ -148,7 +148,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         )
     steps = migrations(path.stem)
     migrate(connection, path, steps)
-    # Write something in any case: better that a lock or a full disk stops the start than the first sample.
+    # Write something in any case: better that a lock or a full disk stops the start than the first sample. And it syncs
+    # the log: the commits that a killed process wrote but did not sync are read, and boards will be told of them.
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(f"PRAGMA user_version = {len(steps)}")
     connection.execute("COMMIT")
