@@ -42,6 +42,8 @@ class World:
         self.offered = dict.fromkeys(DEVICES, 0)
         self.entries: defaultdict[tuple[str, int], set[bytes]] = defaultdict(set)
         self.ops: list[Op] = []
+        self.killed_at = 0
+        """Operations before the kill."""
 
     def value(self, device: str, seq: int) -> float:
         """What the sample must hold, whoever asks."""
@@ -62,6 +64,7 @@ class World:
             left.feed(op)
         (self._folder / "killed").mkdir()
         left.lay_out(self._folder / "killed", disk.everything, lambda count: count)
+        self.killed_at = len(self.ops)
         self.ops += self._life(self._folder / "killed", rounds)
         return self.ops
 

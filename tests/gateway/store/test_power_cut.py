@@ -34,6 +34,17 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path, monkeyp
     assert min(cuts.tried[kind] for kind in KINDS) > 20, cuts.tried
 
 
+def test_what_a_killed_gateway_did_not_sync_is_synced_before_it_is_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(3, tmp_path, monkeypatch)
+    ops = world.record(rounds=4)
+    promised = next(place for place, op in enumerate(ops) if place > world.killed_at and op.kind == "ack")
+    cuts = Cuts(world, 3)
+    cuts.run(places(ops, set(range(promised, promised + 12))), ("nothing",))
+    assert not cuts.problems, cuts.problems[:5]
+
+
 @pytest.mark.parametrize("synchronous", ["OFF", "NORMAL"])
 def test_with_less_syncing_the_same_test_finds_the_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synchronous: str
