@@ -10,10 +10,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from gateway.device import wire
-from gateway.device.stamps import BootTime, Mark, Now
+from gateway.device.stamps import BootTime, Mark, Now, ends_of
 from gateway.intake.check import Checked, CheckedLatest, Checker, Trend
 from gateway.intake.unknown import UnknownProfile
-from gateway.model import Batch, Event, Gap, Record, Refused, Sample
+from gateway.model import Batch, Gap, Record, Refused
 from gateway.store.port import Committed
 
 MORE_EVENTS: Final = 4
@@ -77,7 +77,7 @@ class Boot:
         """An open gap was taken: from then on a commit is acknowledged even where it adds nothing."""
         self._memory = memory
         self._trend = memory.trends.get(said.id, {})
-        self._mark = self.time.mark or self.time.stored_mark
+        self._mark = self.time.newest_mark
         self._under_way: deque[tuple[int, Trend, Mark | None]] = deque()
         """`_trend` and `_mark` as they were after each seq under way."""
         self._shown: _Shown | None = None
@@ -110,12 +110,12 @@ class Boot:
 
     def batch(self, device: str, records: tuple[Record, ...], now: Now) -> Batch:
         """`records`, which `take` gave, as the store wants them."""
-        times = [record.t_ms for record in records if isinstance(record, Sample | Event)]
-        if times:
-            self.time.arrived(max(times), now)
-        offset_ms, quality = self.time.stamp(times[0] if times else None, self._mark, now)
-        if times and (self._mark is None or max(times) >= self._mark.t_ms):
-            self._mark = self.time.mark_of(max(times), offset_ms, quality)
+        first_t_ms, last_t_ms = ends_of(records) or (None, None)
+        if last_t_ms is not None:
+            self.time.arrived(last_t_ms, now)
+        offset_ms, quality = self.time.stamp(first_t_ms, self._mark, now)
+        if last_t_ms is not None and (self._mark is None or last_t_ms >= self._mark.t_ms):
+            self._mark = self.time.mark_of(last_t_ms, offset_ms, quality)
         self._under_way.append((self.taken, self._trend, self._mark))
         return Batch(
             device=device,

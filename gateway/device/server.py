@@ -156,10 +156,13 @@ class DeviceServer:
             if sentence := wall.look(now):
                 log.warning("%s", sentence)
             for device, known in list(self._known.items()):
-                if known.live is not None:
-                    known.live.do(known.live.session.settle(now))
-                else:
-                    await self._correct_away(device, known, now)
+                try:
+                    if known.live is not None:
+                        known.live.do(known.live.session.settle(now))
+                    else:
+                        await self._correct_away(device, known, now)
+                except Exception:  # the edge of our task: a fault over one device is not to end it for all
+                    log.exception("%s: a fault while its times were looked at", device)
 
     async def _correct_away(self, device: str, known: Known, now: Now) -> None:
         """Correct the times of a board that is not connected. What fails is tried again at the next look."""

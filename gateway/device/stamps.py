@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from gateway.device.timesync import DRIFT, BootClock, Exchange
-from gateway.model import Quality
+from gateway.model import Event, Quality, Record, Sample
 from gateway.store.port import Committed
 
 
@@ -68,7 +68,7 @@ class BootTime:
         self.mark: Mark | None = None
         """As of the last commit of this process."""
         self.stored_mark: Mark | None = None
-        """As of the last commit of the one before: exact to a few milliseconds."""
+        """As the store had it at the last hello: exact to a few milliseconds."""
         self.moved_ms: int | None = None
         """By how much the wall clock differed from a stored zero, where that is more than drift; for the log."""
         self._newest_t_ms = 0
@@ -99,11 +99,20 @@ class BootTime:
     def stored(self, zero_ms: int | None, last_at_ms: int | None, *, estimated: bool) -> None:
         """What the store knows of it, when a hello lists it."""
         self._owed = self._owed or (estimated and not self._asked)
-        if zero_ms is None or self.synced or self.clock.synced:
+        if zero_ms is None:
             return
-        self._stored_ms = zero_ms
         if last_at_ms is not None and not estimated:
             self.stored_mark = Mark(last_at_ms - zero_ms, zero_ms, None)
+        if not self.synced and not self.clock.synced:
+            self._stored_ms = zero_ms
+
+    @property
+    def newest_mark(self) -> Mark | None:
+        """The later of the two: what another process, or a connection that was cut off, committed is known by the
+        store alone."""
+        if self.mark is None or self.stored_mark is None or self.mark.round is not None:
+            return self.mark or self.stored_mark
+        return max(self.mark, self.stored_mark, key=lambda mark: mark.t_ms + mark.offset_ms)
 
     def holds(self, t_ms: int) -> None:
         """It has a record of that time."""
@@ -196,13 +205,17 @@ class BootTime:
 
     def next_began_after_ms(self, t_ms: int) -> float | None:
         """Milliseconds from `t_ms` of this boot to the beginning of the next one, at most. By exchanges of both, on the
-        monotonic clock, so no wall clock matters; None where one of them is missing."""
-        ours, theirs = self.clock.best, None if self.next is None else self.next.clock.best
-        if ours is None or theirs is None:
+        monotonic clock. None where one of them is missing, or where the wall clock has not kept step with it between
+        the two: it may have been set, but the monotonic one may have stood still as well (a sleep, not on Linux)."""
+        if self.next is None or self._anchor_ms is None or self.next._anchor_ms is None:
+            return None
+        ours, theirs = self.clock.best, self.next.clock.best
+        apart_ms = abs(self._anchor_ms - self.next._anchor_ms)
+        if ours is None or theirs is None or apart_ms > CONTINUE_MS:
             return None
         at_ms = ours.offset_ms + t_ms
-        error_ms = ours.error_ms(at_ms) + theirs.error_ms(theirs.offset_ms)
-        return max(0.0, theirs.offset_ms - at_ms + error_ms + SLACK_MS)
+        error_ms = ours.error_ms(at_ms) + theirs.error_ms(theirs.offset_ms) + apart_ms + SLACK_MS
+        return max(0.0, theirs.offset_ms - at_ms + error_ms)
 
     @property
     def awaits(self) -> bool:
@@ -269,6 +282,19 @@ class BootTime:
         if before.round is not None and before.round < len(self._corrections):
             offset_ms = self._corrections[before.round]
         return before.t_ms + offset_ms - first_t_ms
+
+
+def ends_of(records: Sequence[Record]) -> tuple[int, int] | None:
+    """Times of the first and the last of `records` that have one. Looks at no more than it must: on the hot path."""
+    for first in records:
+        if isinstance(first, Sample | Event):
+            break
+    else:
+        return None
+    for last in reversed(records):
+        if isinstance(last, Sample | Event):
+            return first.t_ms, last.t_ms
+    return None
 
 
 def floor_ms(listed: Sequence[tuple[Committed, int]]) -> int | None:

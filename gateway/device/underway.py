@@ -10,7 +10,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from gateway.device.session import Restamp
-from gateway.model import Batch, Event, Quality, Record, Sample
+from gateway.device.stamps import ends_of
+from gateway.model import Batch, Quality, Record
 
 MERGED_RECORDS: Final = 1_000
 """Records in one batch at most: what one frame may hold. All stores must take that much at once."""
@@ -84,15 +85,14 @@ class UnderWay:
 
     def _in_order(self, boot_id: str, records: Sequence[Record], offset_ms: int) -> int:
         """An offset that was lowered for all is not to bring the first of them before what was given out last."""
-        first_t_ms = next((record.t_ms for record in records if isinstance(record, Sample | Event)), None)
-        if self._given is None or self._given[0] != boot_id or first_t_ms is None or first_t_ms < self._given[1]:
+        ends = ends_of(records)
+        if self._given is None or self._given[0] != boot_id or ends is None or ends[0] < self._given[1]:
             return offset_ms
-        return max(offset_ms, self._given[1] + self._given[2] - first_t_ms)
+        return max(offset_ms, self._given[1] + self._given[2] - ends[0])
 
     def _note(self, batch: Batch) -> None:
-        newest_t_ms = max((record.t_ms for record in batch.records if isinstance(record, Sample | Event)), default=None)
-        if newest_t_ms is not None:
-            self._given = (batch.boot_id, newest_t_ms, batch.offset_ms)
+        if ends := ends_of(batch.records):
+            self._given = (batch.boot_id, ends[1], batch.offset_ms)
 
     def done(self) -> None:
         """What `next` gave last is on disk."""

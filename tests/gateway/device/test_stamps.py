@@ -497,6 +497,24 @@ def test_the_bound_of_a_power_cut_is_what_can_have_been_taken_between_two_boots(
     assert world.queue[0].records[0].at_most == 3 + 11
 
 
+@pytest.mark.parametrize("jump_ms", [60_000, -60_000])
+def test_a_bound_stays_where_the_clocks_of_the_gateway_were_not_in_step_between_the_boots(jump_ms: int) -> None:
+    """Its wall clock was set; or it slept, and its monotonic clock stood while the board went on."""
+    world = World()
+    world.connect()
+    world.answer()
+    world.take(5)
+    world.send(5)
+    world.commit()
+    world.wall_error_ms += jump_ms
+    world.reboot(off_ms=2_000)
+    world.boots[0].held = [(5, 0)]
+    world.connect()
+    world.answer()
+    world.say({"type": "gap", "boot": 1, "from": 5, "to": None, "at_most": 100, "why": "power_loss"})
+    assert world.queue[-1].records[0].at_most == 100
+
+
 def test_a_bound_that_is_lower_already_stays_and_one_without_exchanges_too() -> None:
     for answers, at_most in ((True, 3), (False, 100)):
         world = World()
