@@ -203,7 +203,7 @@ class Bridge:
             batches = await self._store.read(self._read_cursor, limit=PAGE_BATCHES)
             if not batches:
                 self._retained.wants_log = False
-                await self._store.wait(self._read_cursor, 5)
+                await self._store.wait(self._read_cursor, 1)  # not longer: the log may have to be read again
                 continue
             messages: list[Message] = []
             for run in runs(batches):

@@ -39,6 +39,8 @@ SETTLED_S = 10
 LONGEST_WAIT_S = 30
 PACKET_HEAD_BYTES = 1_000
 """Room for topic and properties, where a broker limits the packet."""
+LEAST_LIMIT_BYTES = 2_000
+"""No broker is known that takes less: a smaller message that ends a session does so for another reason."""
 MOST_REFUSED = 100
 """Topics of notices that the broker refuses, which are named in the status."""
 
@@ -209,7 +211,6 @@ class Link:
         while not ended.done():
             await asyncio.wait((ended,), timeout=1)
             self._check_progress(connection)
-            self._end_hold()
             self.pump()
         return ended.result()
 
@@ -248,6 +249,8 @@ class Link:
         self._connection.subscribe(self._topics.commands)
         self._renew_notices()
         self.pump()
+        if self._strikes.has_suspects:
+            asyncio.get_running_loop().call_later(QUIET_MS / 1_000 + 0.01, self.pump)
 
     def _limit_payload(self, *, between_connections: bool = False) -> None:
         """A broker may take less than usual. What is made already is then made again, smaller."""
@@ -310,20 +313,23 @@ class Link:
             self._renew = True  # what is retained may be another by then
         now_ms = self._clock.monotonic_ms()
         if now_ms >= self._held_until_ms:  # once for all that was under way
-            if not self._holds:
+            if refused not in self._told:
+                self._told.add(refused)
                 log.warning("%s: the broker takes nothing for now: %s; samples wait in the store", self.name, refused)
-            self._held_until_ms = now_ms + int(
-                1_000 * self._random.uniform(0.5, 1) * min(LONGEST_HOLD_S, 2**self._holds)
-            )
+            hold_s = self._random.uniform(0.5, 1) * min(LONGEST_HOLD_S, 2**self._holds)
+            self._held_until_ms = now_ms + int(1_000 * hold_s)
             self._holds += 1
+            asyncio.get_running_loop().call_later(hold_s + 0.01, self._end_hold)
 
     def _end_hold(self) -> None:
         if self.is_open and self._renew and self._clock.monotonic_ms() >= self._held_until_ms:
             self._renew_notices()
+        self.pump()
 
     def _split(self, item: Item, reason: int) -> Sequence[Item]:
         """What is too large as one may pass in parts. Empty where that cannot help."""
-        if not item.page or reason not in (0, _TOO_LARGE, _PROTOCOL_ERROR, _UNSPECIFIED):
+        may_help = item.size_bytes > LEAST_LIMIT_BYTES and reason in (0, _PROTOCOL_ERROR, _UNSPECIFIED)
+        if not item.page or not (may_help or reason == _TOO_LARGE):
             return ()
         if reason == _TOO_LARGE:
             self._pace.too_large(item.size_bytes)

@@ -27,13 +27,13 @@ from gateway.mqtt.embedded import EmbeddedBroker
 from gateway.presence import ConnectionInfo
 from tests.aio import run, until
 from tests.gateway.command.answering import answering
+from tests.gateway.mqtt.witness import WitnessBroker, log_only
 from tests.gateway.mqtt.world import (
     BOOT_ID,
     Client,
     Mosquitto,
     World,
     embedded,
-    free_port,
     in_thread,
     subscriber,
 )
@@ -176,118 +176,6 @@ async def kill_and_restart(broker: EmbeddedBroker | Mosquitto, bridge: Bridge) -
         assert broker.pid
         os.kill(broker.pid, signal.SIGKILL)  # it restarts by itself
     await until(lambda: bridge.stats()["connections"] > connections, timeout_s=20, what="a new connection")
-
-
-class Witness(asyncio.Protocol):
-    """A broker of a few lines that counts what reaches it, and acknowledges only when it is told to.
-
-    It speaks 3.1.1 (and turns MQTT 5 away), keeps everything over its own deaths, and never forgets: so what it counts
-    is what the bridge sent."""
-
-    def __init__(self, world: WitnessBroker) -> None:
-        self.world = world
-        self.buffer = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.world.connections.append(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.world.connections.remove(self)
-
-    def data_received(self, data: bytes) -> None:
-        self.buffer += data
-        while not self.transport.is_closing() and (packet := self._next()):
-            self.world.packet(self, *packet)
-
-    def _next(self) -> tuple[int, bytes] | None:
-        length, shift = 0, 0
-        for index, byte in enumerate(self.buffer[1:5], 2):
-            length |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                if len(self.buffer) < index + length:
-                    return None
-                first, body = self.buffer[0], self.buffer[index : index + length]
-                self.buffer = self.buffer[index + length :]
-                return first, body
-        return None
-
-
-class WitnessBroker:
-    """See `Witness`. `ack` decides about every PUBLISH: acknowledge, keep silent (None) or close (False)."""
-
-    def __init__(self) -> None:
-        self.connections: list[Witness] = []
-        self.published: list[tuple[str, bytes]] = []
-        self.connects: list[bytes] = []
-        self.pending: list[tuple[Witness, bytes]] = []
-        self.ack: Any = lambda topic: True
-        self.version: int | None = 4
-        self.connack = b"\x20\x02\0\0"
-        self.port = free_port()
-
-    @property
-    def url(self) -> str:
-        return f"mqtt://127.0.0.1:{self.port}"
-
-    async def __aenter__(self) -> WitnessBroker:
-        loop = asyncio.get_running_loop()
-        self.server = await loop.create_server(lambda: Witness(self), "127.0.0.1", self.port)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.server.close()
-        for connection in list(self.connections):
-            connection.transport.abort()
-
-    def packet(self, connection: Witness, first: int, body: bytes) -> None:
-        kind = first >> 4
-        if kind == 1:
-            self.connects.append(body)
-            level = body[6]
-            if self.version is None and level == 5:
-                connection.transport.close()  # some say nothing to a version they do not know
-            elif self.version == level or (self.version is None and level == 4):
-                connection.transport.write(self.connack)
-            else:
-                connection.transport.write(b"\x20\x02\0\1")
-                connection.transport.close()
-        elif kind == 3:
-            end = 2 + int.from_bytes(body[:2], "big")
-            topic, mid, payload = body[2:end].decode(), body[end : end + 2], body[end + 2 :]
-            self.published.append((topic, payload))
-            verdict = self.ack(topic)
-            if verdict:
-                connection.transport.write(b"\x40\2" + mid)
-            elif verdict is False:
-                connection.transport.abort()
-            else:
-                self.pending.append((connection, mid))
-        elif kind == 8:
-            connection.transport.write(b"\x90\3" + body[:2] + b"\1")
-        elif kind == 12:
-            connection.transport.write(b"\xd0\0")
-
-    def samples(self) -> list[tuple[str, int]]:
-        """(boot_id, seq) of everything on `samples`, in the order it came."""
-        found = [json.loads(payload) for topic, payload in self.published if topic.endswith("/samples")]
-        return [(message["boot_id"], seq) for message in found for seq in message["seq"]]
-
-    def published_devices(self) -> list[str]:
-        """The devices of everything on `samples`."""
-        return [topic.split("/")[-2] for topic, _ in self.published if topic.endswith("/samples")]
-
-    def release(self) -> None:
-        """Acknowledge what is pending, newest first."""
-        for connection, mid in reversed(self.pending):
-            connection.transport.write(b"\x40\2" + mid)
-        self.pending.clear()
-
-
-def log_only(topic: str) -> bool:
-    return topic.endswith("/samples")
 
 
 def test_the_cursor_moves_on_acknowledgement_only(tmp_path: Path) -> None:
