@@ -38,6 +38,13 @@ def test_a_long_way_alone_slows_nothing_down() -> None:
     assert (pace.messages, pace.window_bytes) == (WINDOW, WINDOW_BYTES)
 
 
+def test_a_way_that_becomes_longer_is_not_taken_for_a_slow_broker_for_long() -> None:
+    pace = Pace()
+    drained(pace, each_ms=0, way_ms=1, until_ms=1_000)
+    drained(pace, each_ms=0, way_ms=200, until_ms=60_000)
+    assert pace.messages == WINDOW
+
+
 def test_it_recovers() -> None:
     pace = Pace()
     drained(pace, each_ms=500, way_ms=0, until_ms=30_000)
