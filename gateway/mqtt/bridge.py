@@ -45,6 +45,8 @@ log = logging.getLogger("mqtt")
 PAGE_BATCHES = 100
 SAVE_EVERY_S = 10
 """The cursor is written this often at most: every write wears the SD card. A crash repeats what was sent since."""
+FIRST_SAVE_S = 1
+"""After the start, once: a gateway that never lives for ten seconds would else repeat more and more."""
 DRAIN_S, GOODBYE_S = 1.0, 0.5
 """At a clean stop: for what is committed to be acknowledged, and for `offline`."""
 MAX_COMMANDS = 32
@@ -234,9 +236,10 @@ class Bridge:
         return self._decimals[profile_hash]
 
     async def _save_now_and_then(self) -> None:
+        await asyncio.sleep(FIRST_SAVE_S)
         while True:
-            await asyncio.sleep(SAVE_EVERY_S)
             await self._save()
+            await asyncio.sleep(SAVE_EVERY_S)
 
     async def _save(self) -> None:
         cursor = self._outflow.cursor

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from gateway.model import Batch, Command, Event, Gap, Quality, Refused, Result, Sample, Status
-from gateway.mqtt.bridge import Bridge
+from gateway.mqtt.bridge import SAVE_EVERY_S, Bridge
 from gateway.mqtt.embedded import EmbeddedBroker
 from gateway.presence import ConnectionInfo
 from tests.aio import run, until
@@ -237,6 +237,20 @@ def test_what_was_not_acknowledged_is_sent_again_in_order_and_nothing_else(tmp_p
             assert set(arrived) == {(BOOT_ID, seq) for seq in range(200)}
             assert list(dict.fromkeys(arrived)) == [(BOOT_ID, seq) for seq in range(200)]
             assert bridge.stats()["connections"] > 2
+
+    run(scenario())
+
+
+def test_the_cursor_is_kept_soon_after_the_start(tmp_path: Path) -> None:
+    """A gateway that is killed every few seconds must not publish everything again each time."""
+
+    async def scenario() -> None:
+        async with WitnessBroker() as broker, World(tmp_path) as world:
+            await world.add("greenhouse")
+            await world.samples("greenhouse", 5)
+            bridge = await world.bridge(broker.url)
+            await until(lambda: cursor_at_end(world, bridge))
+            await until(lambda: world.store.get("outlet/mqtt.test/cursor"), timeout_s=SAVE_EVERY_S / 2)
 
     run(scenario())
 
