@@ -126,6 +126,27 @@ def test_what_is_sent_again_after_a_lost_connection_keeps_its_place() -> None:
     assert world.in_order(1)
 
 
+def test_what_was_committed_after_its_connection_was_cut_off_counts_for_the_order() -> None:
+    """The commit went through, and nobody was there to hear of it: the store alone knows."""
+    world = World()
+    world.connect()
+    world.answer(there_ms=0, back_ms=400)
+    world.take(10, every_ms=10)
+    world.send(5)
+    world.commit()
+    world.send(5)
+    (unheard,) = world.queue
+    world.disconnect()
+    world.store.append(unheard)
+    world.connect()
+    world.answer()
+    world.take(10, every_ms=10)
+    world.send(1, frames=10)
+    world.commit()
+    assert [row.seq for row in world.rows()] == list(range(20))
+    assert world.in_order(1)
+
+
 # ---- corrected
 
 

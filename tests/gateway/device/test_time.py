@@ -137,6 +137,24 @@ def test_a_board_that_left_before_the_date_became_known_is_corrected_too(tmp_pat
     run(scenario())
 
 
+def test_a_correction_that_a_lost_connection_left_undone_is_made_without_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        clock = no_date()
+        async with open_door(tmp_path, clock=clock, store_class=MoodyStore) as door:
+            device = await synced(door, 5_000)
+            await device.samples(0, 20, t=[3_000])
+            await device.acked(0)
+            door.store.failures = 1_000_000
+            ntp_answers(clock)
+            assert await device.error() == "store.unavailable"
+            await device.socket.close()
+            await until(lambda: door.presence.get("greenhouse") is None, what="its end")
+            door.store.failures = 0
+            await until_corrected(door, 1)
+
+    run(scenario())
+
+
 def test_what_is_under_way_when_the_date_becomes_known_is_corrected_as_well(tmp_path: Path) -> None:
     async def scenario() -> None:
         clock = no_date()
