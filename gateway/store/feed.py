@@ -6,6 +6,7 @@ An outlet that keeps up reads from here alone; only one that is behind goes to t
 from __future__ import annotations
 
 import asyncio
+import bisect
 import itertools
 import weakref
 from collections import deque
@@ -104,8 +105,12 @@ class Feed:
     def _correct(self, correction: Batch) -> None:
         """Give what is corrected its new times, as it has them in the file. What waits for a live reader stays as it
         was: its correction comes behind it."""
+        starts = [record.seq for record in correction.records]  # rising, and no two overlap
         for index, batch in enumerate(self._tail):
-            if is_corrected(batch, correction):
+            if batch.boot_id != correction.boot_id or batch.device != correction.device:
+                continue
+            at = bisect.bisect_right(starts, batch.first) - 1
+            if batch.quality is Quality.ESTIMATED and at >= 0 and batch.last <= correction.records[at].last:
                 self._tail[index] = msgspec.structs.replace(
                     batch, offset_ms=correction.offset_ms, quality=Quality.CORRECTED
                 )
@@ -147,16 +152,6 @@ class Feed:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
-
-
-def is_corrected(batch: Batch, correction: Batch) -> bool:
-    """Whether `correction` is about `batch`: it covers whole batches only."""
-    return (
-        batch.quality is Quality.ESTIMATED
-        and batch.boot_id == correction.boot_id
-        and batch.device == correction.device
-        and any(record.seq <= batch.first and batch.last <= record.last for record in correction.records)
-    )
 
 
 def _weight(batch: Batch) -> int:

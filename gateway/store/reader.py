@@ -18,6 +18,8 @@ from gateway.store.port import Committed
 LATEST_ROWS, LATEST_RECORDS = 50, 1_000
 """How far back the start looks for a device's newest values. A rarer quantity shows when it comes again."""
 SCAN_RECORDS = 5_000
+EVENT_ROWS = 20_000
+"""Rows with something other than samples (events, gaps, refused frames) that are looked through for events."""
 READ_RECORDS = 10_000
 """An outlet that is far behind has so many in memory at a time, whatever the rows hold."""
 
@@ -181,8 +183,8 @@ def events(connection: sqlite3.Connection, device: str, limit: int) -> list[Even
     found: list[EventRow] = []
     for row in connection.execute(
         f"SELECT {_COLUMNS} WHERE batches.device = (SELECT id FROM devices WHERE name = ?) AND notable > 0"  # noqa: S608 - our own columns
-        " ORDER BY batches.id DESC",
-        (device,),
+        " ORDER BY batches.id DESC LIMIT ?",
+        (device, EVENT_ROWS),
     ):
         batch = _batch("", row)
         found.extend(

@@ -98,17 +98,19 @@ def step(connection: sqlite3.Connection, limits: Limits, now_ms: int | None, cur
         return NOTHING
     rows = taken = end = 0
     samples, untaken = Counter[str](), Counter[str]()
-    for id, device, head, notable, length in connection.execute(
+    found = connection.execute(  # row by row: SQLite reads a body whole to see its beginning
         "SELECT batches.id, name, substr(body, 1, 5), notable, length(body)"
         " FROM batches JOIN devices ON devices.id = batches.device WHERE batches.id <= ? ORDER BY batches.id LIMIT ?",
         (last, STEP_ROWS),
-    ).fetchall():
+    )
+    for id, device, head, notable, length in found:
         count = count_records(head) - notable
         samples[device] += count
         untaken.update({outlet: count for outlet, cursor in cursors.items() if id > cursor})
         rows, taken, end = rows + 1, taken + length, id
         if taken >= STEP_BYTES:
             break
+    found.close()
     connection.execute("BEGIN IMMEDIATE")
     # An id is never used twice, also where the newest row goes (0001.sql).
     connection.execute("UPDATE meta SET value = max(value, (SELECT max(id) FROM batches)) WHERE key = 'highest_id'")

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 from typing import Protocol
 
 import msgspec
@@ -198,6 +199,23 @@ async def bytes_written(directory: Path, per_commit: int, samples: int) -> tuple
     return (after[0] - before[0]) / samples / 100, (after[1] - before[1]) / samples / 100
 
 
+async def day_written(directory: Path, window_s: float, hours: float) -> tuple[float, float]:
+    """MB a day of ten devices with a sample every 10 s each, at random moments, in commits of `window_s`. The time
+    between is left out, so the grouping is as it would be and the rest is not."""
+    random = Random(1)
+    begins = [random.random() * 10 for _ in range(DEVICES)]
+    due = sorted((begins[d] + 10 * n, d, n) for d in range(DEVICES) for n in range(int(hours * 360)))
+    before = written()
+    async with opened(directory, commit_ms=0) as store:
+        epoch = await epochs(store)
+        while due:
+            together = [entry for entry in due[: DEVICES * 10] if entry[0] <= due[0][0] + window_s]
+            del due[: len(together)]
+            await asyncio.gather(*(store.append(epoch[d], batch(d, n, 1)) for _, d, n in together))
+    after = written()
+    return (after[0] - before[0]) * 24 / hours / 1e6, (after[1] - before[1]) * 24 / hours / 1e6
+
+
 async def main(directory: Path, samples: int, seconds: float) -> None:
     print(f"{'as fast as it goes':32}{'samples/s':>12}{'us CPU each':>14}{'ratio':>8}")
     for frame in (1, 100):
@@ -215,6 +233,11 @@ async def main(directory: Path, samples: int, seconds: float) -> None:
         count = max(2_000, per_commit * 20)
         handed, pages = await bytes_written(directory, per_commit, count)
         print(f"{f'{per_commit} per commit':32}{handed:12.2f}{pages:14.2f}")
+
+    print(f"\n{'ten devices, every 10 s, a day':32}{'MB':>12}{'MB in pages':>14}")
+    for window_s in (1, 5, 10):
+        handed, pages = await day_written(directory, window_s, hours=1)
+        print(f"{f'commits of {window_s} s':32}{handed:12.0f}{pages:14.0f}")
 
 
 if __name__ == "__main__":
