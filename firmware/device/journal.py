@@ -143,7 +143,9 @@ class Journal:
         while first is not None and segments.first_end(boot.number, boot.next) <= boot.freed_to:
             segments.remove_first(boot.number)  # a cut struck while it was freed
             first = segments.first(boot.number)
-        if boot.freed_to > boot.base:
+        if boot.base >= boot.end():
+            pass  # a cut struck while it was forgotten
+        elif boot.freed_to > boot.base:
             boot.base = max(boot.base, boot.freed_from)
         elif first is not None:
             boot.base = max(boot.base, first)
@@ -280,10 +282,13 @@ class Journal:
         self._try(self._segments.free_through, boot, seq, boot.kept)
 
     def forget(self, boot):
-        """An ended boot holds nothing any more. Its file goes first: what a cut leaves then are segments, and the
-        gateway says that it has them."""
+        """An ended boot holds nothing any more. Its file says so before the segments go, and goes last: segments
+        without one are of a boot whose end is unknown."""
+        boot.base = boot.end()
+        if self._segments.first(boot.number) is not None:
+            self._try(self._files.write_ended, boot)
+            self._drop(boot)
         self._files.remove(str(boot.number))
-        self._drop(boot)
 
     def rename(self, boot):
         """The running boot goes on under another identity: nothing is on flash of that."""

@@ -93,15 +93,20 @@ class Outbox:
         if self._journal is None:
             return
         ring = self.ring
-        if ring.next >= self._journal.below:
+        if not self._journal.below:  # it had been said that there is no more to come
             self._journal.reserve(self.running, ring.next, self._retry is None)
         if ring.full() and ring.first >= self.running.kept:
             self._spill(ring.first + _SPILL)
 
     def _after_put(self):
         self.running.next = self.ring.next
-        if self._journal is not None and self._journal.each and self._retry is None:
-            if not self._journal.keep_newest(self.running, self.ring, self._boots):
+        journal = self._journal
+        if journal is None:
+            return
+        if self.ring.next >= journal.below:  # behind this one, as the next may be measured before it is put
+            journal.reserve(self.running, self.ring.next, self._retry is None)
+        if journal.each and self._retry is None:
+            if not journal.keep_newest(self.running, self.ring, self._boots):
                 self._give_up()
 
     # -- to flash ------------------------------------------------------------------------------------------------------
@@ -225,12 +230,15 @@ class Outbox:
             self._from(ring, seq, limit)
         elif seq < boot.kept:
             page = self._journal.load(boot, seq)
-            if page is None:  # what lies before was acknowledged in an earlier boot
-                boot.sent = self._journal.first(boot) or boot.kept
+            if page is not None:
+                self._from_page(page, boot, seq, limit)
+            elif self._journal.first(boot) is None:  # somebody removed the files
+                self._be_gap(seq, boot.kept, b"other", boot.kept - seq)
+            else:  # what lies before was acknowledged in an earlier boot
+                boot.sent = self._journal.first(boot)
                 if boot.base == seq:
                     boot.base = boot.sent
                 return self.load(limit)
-            self._from_page(page, boot, seq, limit)
         elif boot is self.running:
             self._be_gap(seq, ring.first, b"full", ring.samples_lost(seq, ring.first - seq))
         else:

@@ -192,7 +192,7 @@ class Segments:
             pass
         self.blocks += _blocks(real) - _blocks(sizes[-1])
         sizes[-1] = real if real == size else max(real, self._segment_bytes)
-        if end == firsts[-1] and real != size:  # not one good record: the file is made anew under the same name
+        if end == firsts[-1]:  # not one good record, perhaps not even a header: it is made anew under the same name
             self.blocks -= _blocks(real)
             firsts.pop()
             sizes.pop()

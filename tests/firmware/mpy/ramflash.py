@@ -9,7 +9,7 @@ ROOT = "/flash"
 
 
 class PowerCut(BaseException):
-    """Nothing of the program runs any more. Not an Exception: nobody catches it."""
+    """The power went in the last operation; see `Flash.alive`."""
 
 
 class Flash:
@@ -23,9 +23,7 @@ class Flash:
         self.dead = False
 
     def readblocks(self, block, buf, offset=0):
-        if self.dead:
-            return -5
-        at = block * BLOCK + offset
+        at = block * BLOCK + offset  # of a dead one, too: littlefs turns in circles on what it cannot read
         buf[:] = memoryview(self.data)[at : at + len(buf)]
 
     def writeblocks(self, block, buf, offset=0):
@@ -41,6 +39,7 @@ class Flash:
         self.programs += 1
         self.bytes += size
         self._done()
+        return -5 if self.dead else None
 
     def ioctl(self, operation, block):
         if operation == 4:
@@ -59,12 +58,17 @@ class Flash:
             self.data[at : at + size] = b"\xff" * size
             self.erases += 1
             self._done()
+            return -5 if self.dead else 0
         return 0
 
     def _done(self):
         self.operations += 1
-        if self.operations == self.cut_at + 1 > 0:
-            self.dead = True
+        self.dead = self.operations == self.cut_at + 1
+
+    def alive(self):
+        """Raises PowerCut behind a call in which the power went. The call itself has seen a flash that fails: an
+        exception from in here would jump through littlefs, and what `with` does with a file would hide it."""
+        if self.dead:
             raise PowerCut
 
 
@@ -85,7 +89,6 @@ def power_up(flash):
     """The same chip, powered again: a new object, as the old one's files may still be about."""
     unmount()
     again = Flash(flash.blocks, flash.data)
-    flash.data = None
     flash.dead = True
     mount(again)
     return again
