@@ -100,6 +100,7 @@ class Gateway:
             gateway_id=self.id,
             state=config.state,
             extra_status=self.status,
+            dismiss=self.store.dismiss_notice,
             feed_queue_bytes=config.limits.feed_queue_bytes,
         )
         await self.people.start()

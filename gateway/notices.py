@@ -10,8 +10,9 @@ import logging
 
 from gateway.clock import Clock
 from gateway.logs import clean
-from gateway.model import Batch, Event, Gap, Refused, Sample
+from gateway.model import Batch, Correction, Event, Gap, Refused, Sample
 from gateway.store.port import Store
+from gateway.words import ADVICE, gap_words, span
 
 log = logging.getLogger("samples")
 
@@ -32,8 +33,13 @@ def sentences(batch: Batch) -> list[tuple[str, int, str]]:
             kind = f"{record.code} {record.sensor}"
             found.append((kind, level, f"{record.code}{about}{': ' if details else ''}{details}"))
         elif isinstance(record, Gap):
-            count = f"at most {record.at_most}" if record.count is None else str(record.count)
-            found.append((f"gap {record.why}", logging.WARNING, f"{count} samples do not exist any more: {record.why}"))
+            words = gap_words(record.seq, record.to, record.count, record.at_most, record.why)
+            advice = f" ({ADVICE[record.why]})" if record.why in ADVICE else ""
+            found.append((f"gap {record.why}", logging.WARNING, f"{words}{advice}"))
+        elif isinstance(record, Correction):
+            text = f"#{record.seq} to #{record.to} were taken {span(abs(record.moved_ms))}"
+            text += f" {'later' if record.moved_ms > 0 else 'earlier'} than was estimated; corrected"
+            found.append((f"correction {batch.boot_id}", logging.INFO, text))
         elif isinstance(record, Refused):
             found.append((record.code, logging.WARNING, f"a frame was refused: {record.reason} ({record.code})"))
         elif isinstance(record, Sample):

@@ -17,7 +17,7 @@ from gateway.errors import ConfigError
 if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.profile import Profile
-    from gateway.store.devices import Devices
+    from gateway.store.devices import DeviceInfo, Devices
 
 group = typer.Typer(help="Say which devices may connect.", no_args_is_help=True)
 app.add_typer(group, name="devices")
@@ -145,19 +145,21 @@ def _change(config: Path | None, state: Path | None, change: Callable[[Devices],
 
 
 @group.command("list")
-def list_devices(config: ConfigFile = None, state: StateDir = None) -> None:
+def list_devices(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    config: ConfigFile = None,
+    state: StateDir = None,
+) -> None:
     """All devices this gateway knows.
 
     Example: mpy-gateway devices list
     """
     from gateway.cli.common import RunningGateway, read_config, run_loop
-    from gateway.cli.status import span
+    from gateway.words import span
 
-    async def work() -> list[str]:
+    async def work() -> list[DeviceInfo]:
         async with registry(effective) as devices:
-            return [
-                f"{info.id:<32} {info.node:<20} {seen(info.id, info.last_seen_ms)}" for info in await devices.list()
-            ]
+            return await devices.list()
 
     def seen(device: str, at_ms: int | None) -> str:
         if device in online:
@@ -170,5 +172,13 @@ def list_devices(config: ConfigFile = None, state: StateDir = None) -> None:
     with suppress(ConfigError):  # no gateway runs: nobody is online
         answer = RunningGateway(effective.state).call("GET", "/api/status")
         online = {row["device"] for row in answer["connections"]}
-    for line in run_loop(work()) or ["no device yet. Add one: mpy-gateway devices add NAME --node climate-node"]:
-        typer.echo(line)
+    known = run_loop(work())
+    if as_json:
+        fields = ("id", "node", "hardware", "added_ms", "last_seen_ms")
+        rows = [{name: getattr(info, name) for name in fields} | {"online": info.id in online} for info in known]
+        typer.echo(json.dumps({"devices": rows}, indent=2))
+        return
+    for info in known:
+        typer.echo(f"{info.id:<32} {info.node:<20} {seen(info.id, info.last_seen_ms)}")
+    if not known:
+        typer.echo("no device yet. Add one: mpy-gateway devices add NAME --node climate-node")

@@ -77,5 +77,13 @@ async def _emulate(config: Config, node: str, count: int, name: str | None, seed
 
 
 def printer(board: str) -> Callable[[str], None]:
-    """Print a board's console, each line with its name before it."""
-    return lambda line: typer.echo(f"{board}: {line}")
+    """Print a board's console, each line with its name before it. Equal lines in a row are counted."""
+    from gateway.words import Collapsed
+
+    collapsed = Collapsed()
+
+    def show(line: str) -> None:
+        for one in collapsed.told(line):
+            typer.echo(f"{board}: {one}")
+
+    return show

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import ConfigFile, StateDir, app
+from gateway.words import samples, size, span
 
 
 @app.command("status")
@@ -19,7 +20,7 @@ def status(
 ) -> None:
     """Show who is connected.
 
-    Device, address, since when, frames, rate, last seen, errors; then store and brokers.
+    Device, address, since when, frames, rate, last seen, errors; then store, brokers, and what you should know.
 
     Example: mpy-gateway status --json
     """
@@ -58,16 +59,33 @@ def show(answer: dict[str, Any]) -> None:
         console.print(table)
     else:
         console.print("no device is connected")
+    console.print()
+    for line in gateway_lines(answer, now_ms):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def gateway_lines(answer: dict[str, Any], now_ms: float) -> list[str]:
+    """The gateway itself: its disk, its brokers, and what a person should know."""
     store = answer["store"]
-    console.print(f"\nstore  {store['samples']:,} samples since the start {store['trouble']}".rstrip())
+    free = store.get("disk_free_bytes")
+    lines = [
+        f"store  {samples(store['samples'])} since the start, {size(store['bytes'])}"
+        + ("" if free is None else f", {size(free)} free")
+    ]
+    if pruned := store.get("pruned_samples"):
+        lines.append(f"       {samples(pruned)} deleted by age or size, as the settings say")
+    for outlet, many in (store.get("untaken") or {}).items():
+        lines.append(f"       {samples(many)} deleted before {outlet} took them")
     for name, broker in answer["brokers"].items():
-        console.print(f"mqtt   {name}: {broker['state']} ({broker['url']}), {broker['published']:,} messages published")
-
-
-def span(milliseconds: float) -> str:
-    """A time span as people say it: 3 s, 12 min, 5 h, 2 d."""
-    seconds = max(0, milliseconds / 1000)
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+        since = f" for {span(now_ms - broker['since_ms'])}" if broker.get("since_ms") else ""
+        why = f": {broker['why']}" if broker.get("why") and broker["state"] != "connected" else ""
+        state = f"{broker['state']}{since}{why}"
+        lines.append(f"mqtt   {name}: {state} ({broker['url']}), {broker['published']:,} messages published")
+        if broker.get("backlog"):
+            lines.append(f"       {samples(broker['backlog'])} behind")
+        for aside in (broker.get("last_aside") or [])[-3:]:
+            lines.append(f"       set aside: {aside['topic']}: {aside['why']}")
+    for notice in answer.get("notices", []):
+        since = f" (for {span(now_ms - notice['since_ms'])})" if notice["since_ms"] else ""
+        lines.append(f"{notice['level']}: {notice['text']}{since}")
+    return lines

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import typer
 
 from gateway.cli import ConfigFile, StateDir, app
+from gateway.words import gap_words
 
 if TYPE_CHECKING:
     from gateway.cli.common import RunningGateway
@@ -72,13 +73,21 @@ def _show(message: dict[str, Any], device: str | None, as_json: bool) -> None:
 
 
 def lines(message: dict[str, Any]) -> list[str]:
-    """One line per sample, event, gap and refusal: local time, device, seq, what it was. Other messages have none."""
+    """One line per sample, event, gap, correction, refusal and command: local time, device, seq, what it was. Times
+    that are not certain are marked. Other messages have none."""
     kind = message["type"]
     if kind == "samples":
         return _samples(message)
     if kind == "gap":
-        count = f"at most {message['at_most']}" if message["count"] is None else message["count"]
-        return [f"{'':12} {message['device']} #{message['from']} gap: {count} samples lost ({message['why']})"]
+        words = gap_words(message["from"], message["to"], message["count"], message["at_most"], message["why"])
+        at_ms = message["before_ms"] or message["after_ms"]
+        return [f"{_clock(at_ms):12} {message['device']} #{message['from']} {words}{_between(message)}"]
+    if kind == "corrected":
+        moved_s = message["moved_ms"] / 1000
+        place = f"{message['device']} #{message['from']} to #{message['to']}"
+        return [f"{'':12} {place}: times corrected, {abs(moved_s):.3f} s {'later' if moved_s > 0 else 'earlier'}"]
+    if kind == "command":
+        return [_command(message["device"], message["row"])]
     if kind == "quarantine":
         return [
             f"{_clock(row['at_ms'])} {message['device']} #{row['seq']} refused: {row['reason']} ({row['code']})"
@@ -93,6 +102,19 @@ def lines(message: dict[str, Any]) -> list[str]:
     return []
 
 
+def _between(gap: dict[str, Any]) -> str:
+    """Between which times, as far as they are known."""
+    before, after = _clock(gap["before_ms"]), _clock(gap["after_ms"])
+    if before and after:
+        return f", between {before} and {after}"
+    return f", after {before}" if before else f", before {after}" if after else ""
+
+
+def _command(device: str, row: dict[str, Any]) -> str:
+    error = f": {row['error']['text']}" if row["error"] else ""
+    return f"{_clock(row['ended_ms'] or row['asked_ms'])} {device} {row['name']}: {row['state']}{error}"
+
+
 def _clock(at_ms: int | None) -> str:
     return "" if at_ms is None else datetime.fromtimestamp(at_ms / 1000).strftime("%H:%M:%S.%f")[:-3]
 
@@ -103,5 +125,6 @@ def _samples(message: dict[str, Any]) -> list[str]:
         values = " ".join(
             f"{name}={column[index]:.12g}" for name, column in message["values"].items() if column[index] is not None
         )
-        result.append(f"{_clock(at_ms)} {message['device']} #{seq} {values or 'nothing measured'}")
+        unsure = "" if message["quality"] == "synced" else f" (time {message['quality']})"
+        result.append(f"{_clock(at_ms)} {message['device']} #{seq} {values or 'nothing measured'}{unsure}")
     return result

@@ -164,7 +164,11 @@ class _Loader:
     def report(self) -> list[str]:
         """One line per problem: first the file's, in its order."""
         placed = [(self._place(p.path), f"{dotted(p.path)}: {p.sentence}") for p in self.problems.found]
-        return [f"{place}: {text}" for (_, place), text in sorted(placed)] + self.elsewhere
+        said = []
+        for (_, place), text in sorted(placed):
+            key = text.partition(": ")[0]
+            said.append(f"--set {text}" if place == f"--set {key}" else f"{place}: {text}")  # the key is said once
+        return said + self.elsewhere
 
     def _place(self, path: KeyPath) -> tuple[int, str]:
         """Line in the file (else a number above all lines), and the place in words."""

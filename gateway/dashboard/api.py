@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -55,6 +55,8 @@ class Parts:
     """Name of the session cookie."""
     new_link: Callable[[], str]
     extra_status: Callable[[], dict[str, Any]]
+    dismiss: Callable[[str], Awaitable[bool]]
+    """Forgets a notice; False where there is none of that id."""
     started_ms: int
     started_monotonic_ms: int
 
@@ -243,6 +245,21 @@ async def status(parts: PartsHere) -> Response:
         notices=panel(extra, now_ms).notices,
     )
     return encoded(asdict(own) | extra)
+
+
+@api.delete(
+    "/api/notices/{notice}",
+    status_code=204,
+    responses=_fails(
+        _403="Asked by a page that is not the gateway's.", _404="There is no such notice.", _422="A parameter is wrong."
+    ),
+    tags=["gateway"],
+)
+async def dismiss(notice: str, parts: PartsHere) -> Response:
+    """Forget a notice that was read."""
+    if not await parts.dismiss(notice):
+        raise Refusal(404, "notice.unknown", "There is no such notice, or not any more.")
+    return Response(status_code=204)
 
 
 @api.get("/api/session", response_model=shapes.Session, responses=_fails(), tags=["login"])

@@ -52,7 +52,10 @@ def _broker(name: str, figures: Mapping[str, Any]) -> Broker:
 
 def _notices(figures: Mapping[str, Any], store: StorePanel, brokers: list[Broker], now_ms: int) -> list[Notice]:
     """Errors first."""
-    found = [Notice(one["level"], one["text"], one.get("since_ms")) for one in figures.get("notices") or []]
+    found = [
+        Notice(one["level"], _sentence(one["text"]), one.get("since_ms"), one.get("id") or "")
+        for one in figures.get("notices") or []
+    ]
     if store.trouble and not any(notice.level == "error" for notice in found):
         text = f"The disk cannot be written ({store.trouble}): nothing is acknowledged; boards keep their samples."
         found.append(Notice("error", text, None))
@@ -69,3 +72,7 @@ def _notices(figures: Mapping[str, Any], store: StorePanel, brokers: list[Broker
             text = f"The broker {broker.name} refused {many}, set aside and not published{reason}."
             found.append(Notice("warning", text, None))
     return sorted(found, key=lambda notice: notice.level != "error")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"

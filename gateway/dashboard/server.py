@@ -8,7 +8,7 @@ import errno
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,10 @@ HEARD_BYTES = 4096
 """Most that a browser may send on the feed, where nothing is expected from it."""
 
 
+async def _no_notice(_: str) -> bool:
+    return False
+
+
 class PeopleServer:
     """Page, REST and live feed. `start` raises `ConfigError` where its port cannot be had."""
 
@@ -61,6 +65,7 @@ class PeopleServer:
         gateway_id: str,
         state: Path,
         extra_status: Callable[[], dict[str, Any]] = dict,
+        dismiss: Callable[[str], Awaitable[bool]] = _no_notice,
         feed_queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         self._config = config
@@ -95,6 +100,7 @@ class PeopleServer:
             cookie=self._cookie,
             new_link=self.one_time_link,
             extra_status=extra_status,
+            dismiss=dismiss,
             started_ms=clock.wall_ms(),
             started_monotonic_ms=clock.monotonic_ms(),
         )

@@ -299,11 +299,13 @@ class ConnectionRow:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a person should know now. An error means that something does not work until somebody acts."""
+    """What a person should know now. An error means that something does not work until somebody acts. `id`: what has
+    happened and can be dismissed; empty: it goes when it is over."""
 
     level: Literal["warning", "error"]
     text: str
     since_ms: int | None
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

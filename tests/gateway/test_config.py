@@ -148,7 +148,7 @@ def test_all_problems_come_together_each_with_its_place(problems):
         'mpy-gateway.toml:6: lmits: unknown key; did you mean "limits"?',
         'mpy-gateway.toml:8: people.port: must be a whole number, not "8080"',
         'mpy-gateway.toml:9: people.allowed_hosts[1]: "b c" is not a host name or address',
-        '--set log.level: log.level: must be "debug", "info", "warning" or "error", not "loud"',
+        '--set log.level: must be "debug", "info", "warning" or "error", not "loud"',
         "MPY_GATEWAY_LIMITS__FRAME_BYTES: limits.frame_bytes: must be at least 1_024, not 12",
         'MPY_GATEWAY_SOTRE__COMMIT_MS: there is no section "sotre"; did you mean "store"?',
         "MPY_GATEWAY_STORE_COMMIT_MS: must name a section and a key: section.key, or SECTION__KEY in a variable",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from gateway.model import Batch, Event, Gap, Quality, Record, Refusal, Refused, Sample
+from gateway.model import Batch, Correction, Event, Gap, Quality, Record, Refusal, Refused, Sample
 from gateway.notices import sentences
 
 
@@ -31,10 +31,25 @@ def test_what_is_lost_or_refused_is_a_warning_with_the_reason() -> None:
         Refused(22, 23, "{}", "frame.columns", "columns of different length"),
         Sample(24, 5, {}, (refusal,)),
     ) == [
-        (logging.WARNING, "10 samples do not exist any more: full"),
-        (logging.WARNING, "at most 12 samples do not exist any more: power_loss"),
+        (
+            logging.WARNING,
+            "10 samples lost: memory full"
+            " (a longer outage than the board has room for; `delivery` in its profile gives it more)",
+        ),
+        (
+            logging.WARNING,
+            "at most 12 samples lost: power cut"
+            ' (`delivery.power_loss = "none"` in its profile keeps each sample on flash before it is sent)',
+        ),
         (logging.WARNING, "a frame was refused: columns of different length (frame.columns)"),
         (logging.WARNING, "a value was refused: temperature 185.2 is outside -40..85 °C (value.range)"),
+    ]
+
+
+def test_a_correction_is_told_with_how_far_it_moved() -> None:
+    assert told(Correction(0, 902, -3120), Correction(903, 950, 240_000)) == [
+        (logging.INFO, "#0 to #902 were taken 3 s earlier than was estimated; corrected"),
+        (logging.INFO, "#903 to #950 were taken 4 min later than was estimated; corrected"),
     ]
 
 

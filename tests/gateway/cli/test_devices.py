@@ -31,6 +31,9 @@ def test_a_token_is_shown_once_and_not_kept(state: Path) -> None:
     assert all(token[1].encode() not in file.read_bytes() for file in state.iterdir())
     assert "greenhouse" in devices("list", state=state)
     assert "never seen" in devices("list", state=state)
+    (listed,) = json.loads(devices("list", "--json", state=state))["devices"]
+    assert (listed["id"], listed["node"], listed["last_seen_ms"]) == ("greenhouse", "climate-node", None)
+    assert listed["online"] is False
 
 
 def test_the_files_of_a_board_are_the_firmware_its_profile_and_its_settings(state: Path, tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ class Door:
             self.clock,
             gateway_id="gw-test",
             state=state,
+            dismiss=self.store.dismiss_notice,
             extra_status=lambda: {"brokers": {"embedded": {"connected": True}}, "store": self.store.stats()},
             feed_queue_bytes=queue_bytes,
         )

@@ -233,6 +233,7 @@ class ScriptedGateway:
         self.silent = False
         self.logged_in = True
         self.panel = healthy_panel()
+        self.dismissed: list[str] = []
         self.opened = 0
         """Live feeds opened so far."""
         self.port = 0
@@ -312,6 +313,10 @@ class ScriptedGateway:
         async def asked(request: Request) -> Response:
             return JSONResponse({"device": "", "rows": self._device(request).asked})
 
+        async def dismiss(request: Request) -> Response:
+            self.dismissed.append(request.path_params["id"])
+            return Response(status_code=204)
+
         async def events(request: Request) -> Response:
             return JSONResponse({"device": "", "rows": self._device(request).events})
 
@@ -330,6 +335,7 @@ class ScriptedGateway:
                 Route("/api/session", session),
                 Route("/api/devices/{id}/samples", samples),
                 Route("/api/devices/{id}/quarantine", quarantine),
+                Route("/api/notices/{id}", dismiss, methods=["DELETE"]),
                 Route("/api/devices/{id}/gaps", gaps),
                 Route("/api/devices/{id}/events", events),
                 Route("/api/devices/{id}/commands", command, methods=["POST"]),

@@ -300,6 +300,23 @@ def test_status_has_the_table_of_connections_and_what_the_parts_add(tmp_path: Pa
     run(main())
 
 
+def test_a_notice_that_was_read_is_dismissed(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            await door.store._notices.keep("samples.db.1", "error", "a damaged file was moved aside", T0_MS)
+            told = (await door.ask("/api/status", headers=door.bearer)).json["notices"]
+            assert [(one["level"], one["text"], one["id"]) for one in told] == [
+                ("error", "A damaged file was moved aside.", "samples.db.1")
+            ]
+            path = "/api/notices/samples.db.1"
+            assert (await door.ask(path, method="DELETE", headers=door.bearer)).status == 204
+            again = await door.ask(path, method="DELETE", headers=door.bearer)
+            assert (again.status, again.json["error"]["code"]) == (404, "notice.unknown")
+            assert (await door.ask("/api/status", headers=door.bearer)).json["notices"] == []
+
+    run(main())
+
+
 def test_answers_are_what_openapi_says(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_door(tmp_path) as door:
@@ -361,7 +378,7 @@ def test_the_examples_of_feed_md_are_of_the_shapes_they_show() -> None:
 def test_every_code_a_caller_can_get_is_in_feed_md() -> None:
     text = FEED_MD.read_text("utf-8")
     source = "".join(FEED_MD.with_name(name).read_text("utf-8") for name in ("api.py", "guard.py"))
-    codes = set(re.findall(r'"((?:login|origin|host|device|command|request|store|gateway)\.[a-z]+)"', source))
+    codes = set(re.findall(r'"((?:login|origin|host|device|notice|command|request|store|gateway)\.[a-z]+)"', source))
     assert len(codes) > 10
     assert not {code for code in codes if f"`{code}`" not in text}
 

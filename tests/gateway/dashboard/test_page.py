@@ -336,7 +336,10 @@ DISK_FULL = "The disk is full: nothing is acknowledged; boards keep their sample
 
 
 def test_an_error_of_the_gateway_is_told_on_every_page_until_it_is_over(visit: Visit, gateway: ScriptedGateway) -> None:
-    trouble = {**gateway.panel, "notices": [{"level": "error", "text": DISK_FULL, "since_ms": now_ms() - 65_000}]}
+    trouble = {
+        **gateway.panel,
+        "notices": [{"level": "error", "text": DISK_FULL, "since_ms": now_ms() - 65_000, "id": ""}],
+    }
     gateway.panel = trouble
     page = visit().open_list(gateway.url)
     expect(page.get_by_role("alert")).to_have_text(DISK_FULL)
@@ -353,6 +356,16 @@ def test_an_error_of_the_gateway_is_told_on_every_page_until_it_is_over(visit: V
     expect(page.get_by_role("region", name="To know")).to_contain_text("All is well.")
 
 
+def test_what_has_happened_is_told_until_somebody_dismisses_it(visit: Visit, gateway: ScriptedGateway) -> None:
+    moved = {"level": "error", "text": "A damaged file was moved aside.", "since_ms": now_ms(), "id": "samples.db.1"}
+    gateway.panel["notices"] = [moved]
+    page = visit().open_list(gateway.url)
+    expect(page.get_by_role("alert")).to_contain_text("A damaged file was moved aside.")
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.get_by_role("alert")).to_have_text("")
+    assert gateway.dismissed == ["samples.db.1"]
+
+
 def test_the_gateways_disk_and_brokers_have_a_page(visit: Visit, gateway: ScriptedGateway) -> None:
     gateway.panel["store"] |= {"pruned_samples": 500, "untaken": {"home": 120}}
     why = "connection refused"
@@ -360,7 +373,7 @@ def test_the_gateways_disk_and_brokers_have_a_page(visit: Visit, gateway: Script
     aside = [{"topic": "mpy-gateway/greenhouse/samples", "why": "packet too large"}]
     home = gateway.panel["brokers"][0] | {"name": "home", **away, "last_aside": aside}
     gateway.panel["brokers"].append(home)
-    gateway.panel["notices"] = [{"level": "warning", "text": "The broker home is not connected.", "since_ms": None}]
+    gateway.panel["notices"] = [{"level": "warning", "text": "Not connected.", "since_ms": None, "id": ""}]
     page = visit().open_list(f"{gateway.url}/#/gateway")
     disk = page.get_by_role("region", name="Disk")
     expect(disk).to_contain_text("Free20.0 GB")
@@ -708,7 +721,8 @@ def test_axe_finds_nothing(
         greenhouse.ask(state)
     greenhouse.unsure = [{"from_ms": now_ms() - 200_000, "to_ms": now_ms(), "quality": "estimated"}]
     gateway.panel["notices"] = [
-        {"level": level, "text": f"{level} {DISK_FULL}", "since_ms": now_ms()} for level in ("error", "warning")
+        {"level": level, "text": f"{level} {DISK_FULL}", "since_ms": now_ms(), "id": level}
+        for level in ("error", "warning")
     ]
     assert violations(visitor.open_list(gateway.url)) == []
     assert violations(visitor.open_list(f"{gateway.url}/#/gateway")) == []

@@ -33,8 +33,9 @@ def test_when_all_is_well_nothing_is_told() -> None:
 
 def test_the_stores_own_notices_come_first_and_its_trouble_is_told_once() -> None:
     full = {"level": "error", "text": "The disk is full: nothing is acknowledged.", "since_ms": T0_MS}
-    moved = {"level": "warning", "text": "A damaged file was moved aside.", "since_ms": None}
-    assert told({"trouble": "disk full", "notices": [moved, full]}) == [Notice(**full), Notice(**moved)]
+    moved = {"level": "warning", "text": "a damaged file was moved aside", "since_ms": None, "id": "samples.db.1"}
+    shown = moved | {"text": "A damaged file was moved aside."}
+    assert told({"trouble": "disk full", "notices": [moved, full]}) == [Notice(**full), Notice(**shown)]
     (only,) = told({"trouble": "disk full"})
     assert only.level == "error"
     assert "boards keep their samples" in only.text

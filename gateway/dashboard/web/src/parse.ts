@@ -188,7 +188,7 @@ const asked = object<Asked>({
   error: orNull(problem),
 });
 
-const notice = object<Notice>({ level: oneOf("warning", "error"), text, since_ms: orNull(number) });
+const notice = object<Notice>({ level: oneOf("warning", "error"), text, since_ms: orNull(number), id: text });
 
 const store = object<StorePanel>({
   trouble: text,

@@ -140,6 +140,8 @@ export interface Notice {
   level: "warning" | "error";
   text: string;
   since_ms: number | null;
+  /** Of what has happened, and can be dismissed; empty: it goes when it is over. */
+  id: string;
 }
 
 export interface StorePanel {

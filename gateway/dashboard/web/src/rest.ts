@@ -53,6 +53,11 @@ export async function send(device: string, name: string, args: Record<string, Sc
   return parseResult(await call(at(device, "commands"), init, timeout_s * 1000 + TIMEOUT_MS));
 }
 
+/** Forget a notice that was read. */
+export async function dismiss(id: string): Promise<void> {
+  await call(`/api/notices/${encodeURIComponent(id)}`, { method: "DELETE" });
+}
+
 /** False when this browser has to log in. Rejects when the gateway cannot be reached. */
 export async function loggedIn(): Promise<boolean> {
   return (await fetch("/api/session", { signal: AbortSignal.timeout(TIMEOUT_MS) })).status !== 401;

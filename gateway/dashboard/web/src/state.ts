@@ -49,6 +49,7 @@ export type Action =
   | ServerMessage
   | { type: "refused.loaded"; device: string; rows: Refused[] }
   | { type: "events.loaded"; device: string; rows: DeviceEvent[] }
+  | { type: "notice.dismissed"; id: string }
   | { type: "gaps.loaded"; device: string; rows: Gap[] }
   | { type: "commands.loaded"; device: string; rows: Asked[] };
 
@@ -71,6 +72,10 @@ export function reduce(state: State, action: Action, heard_ms: number): State {
     case "status": {
       const { notices, store, brokers } = action;
       return { ...state, panel: { notices, store, brokers } };
+    }
+    case "notice.dismissed": {
+      const { panel } = state;
+      return { ...state, panel: panel && { ...panel, notices: panel.notices.filter((notice) => notice.id !== action.id) } };
     }
     case "heartbeat":
       return { ...state, skew_ms: action.at_ms - heard_ms };

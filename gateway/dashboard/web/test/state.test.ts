@@ -132,9 +132,10 @@ test("commands are kept newest first, and an end is an end", () => {
 });
 
 test("what the gateway says of itself outlives a reconnect", () => {
-  const notice = { level: "error" as const, text: "The disk is full.", since_ms: T0_MS };
+  const notice = { level: "error" as const, text: "The disk is full.", since_ms: T0_MS, id: "a" };
   const state = after(START, { type: "status", ...panel({ notices: [notice] }) }, START);
   assert.deepEqual(state.panel?.notices, [notice]);
+  assert.deepEqual(reduce(state, { type: "notice.dismissed", id: "a" }, T0_MS).panel?.notices, []);
 });
 
 test("presence and counts replace what was known", () => {

@@ -11,7 +11,7 @@ import { unreachable } from "../unreachable.ts";
 import { linkWords } from "../words.ts";
 import { DeviceList } from "./device-list.tsx";
 import { DevicePage } from "./device-page.tsx";
-import { GatewayPage } from "./gateway-page.tsx";
+import { Dismiss, GatewayPage } from "./gateway-page.tsx";
 
 const route = signal(parseRoute(location.hash));
 addEventListener("hashchange", () => (route.value = parseRoute(location.hash)));
@@ -57,9 +57,9 @@ function Banner() {
   const errors = state.value.panel?.notices.filter((notice) => notice.level === "error") ?? [];
   return (
     <div role="alert">
-      {errors.map(({ text }) => (
+      {errors.map(({ text, id }) => (
         <p key={text} class="banner">
-          {text}
+          {text} <Dismiss id={id} />
         </p>
       ))}
     </div>

@@ -1,8 +1,9 @@
 // The gateway itself: what a person should know, its disk, and its ways out.
 
-import { bytes, count, duration, number } from "../format.ts";
+import { bytes, count, duration, number, when } from "../format.ts";
 import type { Broker, Notice, Panel, StorePanel } from "../protocol.ts";
-import { now_ms, state } from "../store.ts";
+import * as rest from "../rest.ts";
+import { act, now_ms, state } from "../store.ts";
 import { brokerWords, NOT_MEASURED } from "../words.ts";
 import { Fact } from "./delivery.tsx";
 
@@ -27,7 +28,7 @@ function Shown({ panel: { notices, store, brokers } }: { panel: Panel }) {
         {notices.length ? (
           <ul class="notices">
             {notices.map((notice) => (
-              <NoticeRow key={notice.text} notice={notice} />
+              <NoticeRow key={notice.id || notice.text} notice={notice} />
             ))}
           </ul>
         ) : (
@@ -42,11 +43,27 @@ function Shown({ panel: { notices, store, brokers } }: { panel: Panel }) {
   );
 }
 
-function NoticeRow({ notice: { level, text, since_ms } }: { notice: Notice }) {
+/** For what has happened: somebody has read it. */
+export function Dismiss({ id }: { id: string }) {
+  if (!id) return null;
+  const dismiss = () => {
+    rest.dismiss(id).then(() => act({ type: "notice.dismissed", id }), () => {}); // else it stays, and can be tried again
+  };
+  return (
+    <button type="button" class="quiet" onClick={dismiss}>
+      Dismiss
+    </button>
+  );
+}
+
+function NoticeRow({ notice: { level, text, since_ms, id } }: { notice: Notice }) {
   return (
     <li class={level}>
       <span class="level">{level === "error" ? "Error" : "Warning"}</span> {text}
-      {since_ms !== null && <span class="muted"> For {duration(now_ms.value - since_ms)}.</span>}
+      {since_ms !== null && (
+        <span class="muted"> {id ? `${when(since_ms, now_ms.peek())}.` : `For ${duration(now_ms.value - since_ms)}.`}</span>
+      )}
+      <Dismiss id={id} />
     </li>
   );
 }

@@ -1,0 +1,81 @@
+"""What happened to samples, in words for people: the log, `mpy-gateway tail` and `status` say it alike. Pure.
+
+The page has the same words in its own language: dashboard/web/src/words.ts.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+WHY_LOST: Final = {
+    "full": "memory full",
+    "power_loss": "power cut",
+    "refused": "the gateway could not read them",
+    "erased": "the board's flash was erased",
+    "other": "for a reason of the board's own",
+    "unexplained": "they never came, and nobody knows why",
+    "gateway_restored": "the gateway was restored from an older backup",
+}
+"""Why samples no longer exist. A reason that is not here is shown as it is."""
+
+ADVICE: Final = {
+    "full": "a longer outage than the board has room for; `delivery` in its profile gives it more",
+    "power_loss": '`delivery.power_loss = "none"` in its profile keeps each sample on flash before it is sent',
+    "refused": "the lines before this one say which frames were refused, and why",
+    "unexplained": "a board that restarts without keeping its samples looks like this",
+    "gateway_restored": "what was stored after the backup was made is gone; a newer backup would have it",
+}
+"""What can be done so that it does not happen again."""
+
+
+def gap_words(first: int, to: int | None, count: int | None, at_most: int | None, why: str) -> str:
+    """ "12 samples lost: memory full", "at most 64 samples lost: power cut"."""
+    reason = WHY_LOST.get(why, why)
+    if count is None and at_most is None and to is not None:
+        count = to - first + 1
+    if count is not None:
+        return f"{samples(count)} lost: {reason}"
+    return f"samples lost: {reason}" if at_most is None else f"at most {samples(at_most)} lost: {reason}"
+
+
+def samples(count: int) -> str:
+    return f"{count:,} sample{'' if count == 1 else 's'}"
+
+
+def span(milliseconds: float) -> str:
+    """A time span as people say it: 3 s, 12 min, 5 h, 2 d."""
+    seconds = max(0, milliseconds / 1000)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def size(count: float) -> str:
+    """Bytes as people say them: 812 B, 1.4 KB, 46.0 MB."""
+    for unit in ("B", "KB", "MB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GB"
+
+
+class Collapsed:
+    """Lines of which each is the same as the one before are told once, then counted."""
+
+    def __init__(self) -> None:
+        self._last: str | None = None
+        self._again = 0
+
+    def told(self, line: str) -> list[str]:
+        """What to show now that `line` has come. Of a long row of equal lines the 10th, 100th ... are shown too."""
+        if line == self._last:
+            self._again += 1
+            return [f"{line} (again, {self._again} times)"] if self._again in _MILESTONES else []
+        left = self._again if self._again not in _MILESTONES else 0
+        found = [f"{self._last} (again, {left} times)"] if self._last is not None and left else []
+        self._last, self._again = line, 0
+        return [*found, line]
+
+
+_MILESTONES: Final = frozenset(10**power for power in range(1, 10))

@@ -1,0 +1,79 @@
+"""What `tail` and `status` say of losses, times that are not certain, and the gateway itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from gateway.cli.status import gateway_lines
+from gateway.cli.tail import lines
+
+T0_MS = 1_790_000_000_000
+GAP: dict[str, Any] = {
+    "type": "gap", "device": "greenhouse", "boot": 16, "boot_id": "0" * 16, "from": 900, "to": 949, "count": 50,
+    "at_most": None, "why": "full", "before_ms": T0_MS, "after_ms": T0_MS + 50_000, "received_ms": T0_MS,
+}  # fmt: skip
+
+
+def clock(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000).strftime("%H:%M:%S.%f")[:-3]
+
+
+def test_tail_tells_gaps_with_their_times() -> None:
+    before, after = clock(T0_MS), clock(T0_MS + 50_000)
+    assert lines(GAP) == [
+        f"{before} greenhouse #900 50 samples lost: memory full, between {before} and {after}",
+    ]
+    power = GAP | {"to": None, "count": None, "at_most": 64, "why": "power_loss", "after_ms": None}
+    assert lines(power) == [f"{before} greenhouse #900 at most 64 samples lost: power cut, after {before}"]
+    nothing_known = GAP | {"before_ms": None, "after_ms": None}
+    assert lines(nothing_known)[0].strip() == "greenhouse #900 50 samples lost: memory full"
+
+
+def test_tail_marks_times_that_are_not_certain_and_tells_corrections() -> None:
+    message = {
+        "type": "samples", "device": "greenhouse", "boot": 16, "boot_id": "0" * 16, "seq": [7], "at_ms": [T0_MS],
+        "quality": "estimated", "values": {"temperature": [21.5]},
+    }  # fmt: skip
+    assert lines(message) == [f"{clock(T0_MS)} greenhouse #7 temperature=21.5 (time estimated)"]
+    assert lines(message | {"quality": "synced"}) == [f"{clock(T0_MS)} greenhouse #7 temperature=21.5"]
+    corrected = {
+        "type": "corrected",
+        "device": "greenhouse",
+        "boot_id": "0" * 16,
+        "from": 0,
+        "to": 9,
+        "moved_ms": -3120,
+    }
+    assert lines(corrected)[0].strip() == "greenhouse #0 to #9: times corrected, 3.120 s earlier"
+
+
+def test_tail_tells_commands() -> None:
+    row = {"id": "c1", "name": "ping", "state": "expired", "asked_ms": T0_MS, "ended_ms": T0_MS + 1000}
+    row |= {"error": {"code": "command.expired", "text": "the device was not connected in time"}}
+    assert lines({"type": "command", "device": "greenhouse", "row": row}) == [
+        f"{clock(T0_MS + 1000)} greenhouse ping: expired: the device was not connected in time"
+    ]
+
+
+def test_status_tells_the_disk_the_brokers_and_what_one_should_know() -> None:
+    answer = {
+        "store": {
+            "samples": 120345, "bytes": 48_234_496, "disk_free_bytes": 21_474_836_480, "pruned_samples": 500,
+            "untaken": {"home": 120},
+        },
+        "brokers": {"home": {
+            "state": "waiting", "why": "connection refused", "since_ms": T0_MS, "url": "mqtt://home",
+            "published": 99123, "backlog": 1204, "aside": 1, "last_aside": [{"topic": "a/b", "why": "packet too large"}],
+        }},
+        "notices": [{"level": "error", "text": "The disk is full.", "since_ms": T0_MS, "id": ""}],
+    }  # fmt: skip
+    assert gateway_lines(answer, T0_MS + 240_000) == [
+        "store  120,345 samples since the start, 46.0 MB, 20.0 GB free",
+        "       500 samples deleted by age or size, as the settings say",
+        "       120 samples deleted before home took them",
+        "mqtt   home: waiting for 4 min: connection refused (mqtt://home), 99,123 messages published",
+        "       1,204 samples behind",
+        "       set aside: a/b: packet too large",
+        "error: The disk is full. (for 4 min)",
+    ]
