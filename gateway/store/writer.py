@@ -80,7 +80,7 @@ class Writer:
     """`on_commit` is called on the loop with each commit's batches, before the appends of that commit return.
 
     `epochs` is the newest claim per device; the writer only reads it. `may_commit` is called in the writer's thread
-    before each commit, and raises `Unavailable` where there must be none."""
+    before each commit and correction, and raises `Unavailable` where there must be none."""
 
     def __init__(
         self,
@@ -429,6 +429,7 @@ class Writer:
         rows, more = restamp.next_rows(connection, boot.id) if boot else ([], False)
         if boot is None or not rows:
             return _Restamped(0, False), []
+        self._may_commit()
         connection.execute("BEGIN IMMEDIATE")
         corrections: list[Record] = [*restamp.correct(connection, boot.id, rows, offset_ms)]
         source = Batch(key[0], boot.boot, key[1], (), offset_ms, Quality.CORRECTED, now_ms, profile=rows[-1].profile)

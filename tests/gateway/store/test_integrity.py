@@ -13,7 +13,7 @@ import pytest
 
 from gateway.clock import HandClock
 from gateway.errors import ConfigError, StoreError, Unavailable
-from gateway.model import Gap
+from gateway.model import Gap, Quality
 from gateway.store import integrity
 from gateway.store.database import Database
 from gateway.store.integrity import damage_of, set_aside, suspect_mark
@@ -21,7 +21,7 @@ from gateway.store.notices import KEPT_MS
 from gateway.store.registry import Registry
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run
-from tests.gateway.store.samples import batch, records, sample, samples, seqs
+from tests.gateway.store.samples import AT_MS, BOOT_ID, batch, records, sample, samples, seqs
 
 NOW_MS = 1_790_000_000_000  # 2026-09-21 14:13:20 UTC
 ASIDE = "samples.db.damaged-20260921T141320Z"
@@ -221,11 +221,14 @@ def test_damage_found_while_running_acknowledges_nothing_and_a_restart_heals(
 ) -> None:
     async def work(store: SqliteStore) -> None:
         epoch = await store.claim("greenhouse", "gw")
+        await store.append(epoch, batch(sample(0), boot_id=BOOT_ID[::-1], quality=Quality.ESTIMATED))
         overwrite(state / "samples.db", 50_000, (state / "samples.db").stat().st_size - 50_000)
         with pytest.raises(Unavailable, match=r"samples\.db is damaged.*restart the gateway"):
             await store.read("", limit=100)
         with pytest.raises(Unavailable, match=r"samples\.db is damaged.*restart the gateway"):
             await store.append(epoch, batch(*samples(10_000, 10_001)))
+        with pytest.raises(Unavailable, match=r"samples\.db is damaged"):
+            await store.restamp("greenhouse", BOOT_ID[::-1], AT_MS + 5)
         assert "restart the gateway" in store.stats()["trouble"]
         assert ["nothing is stored or acknowledged" in text for text in notices(store)] == [True]
         await store._upkeep.once()
