@@ -18,20 +18,27 @@ def send(
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Arguments of the command.")
     ] = None,
+    wait: Annotated[
+        int, typer.Option(min=1, max=60, metavar="SECONDS", help="How long it may wait for the device.")
+    ] = 10,
     config: ConfigFile = None,
     state: StateDir = None,
 ) -> None:
     """Send a command to a device, wait for its result.
 
-    Exit 0 when it was done, 1 when not.
+    A device that is not connected gets it when it comes, within --wait seconds; after that it has expired and is never
+    sent. Exit 0 when it was done, 1 when not.
 
     Example: mpy-gateway send climate-1 identify seconds=3
     """
     from gateway.cli.common import RunningGateway, read_config
 
-    body = {"name": command, "args": dict(_argument(word) for word in arguments or [])}
+    body = {"name": command, "args": dict(_argument(word) for word in arguments or []), "timeout_s": wait}
     gateway = RunningGateway(read_config(config, state, None).state)
-    result = gateway.call("POST", f"/api/devices/{quote(device, safe='')}/commands", body, timeout_s=60)
+    path = f"/api/devices/{quote(device, safe='')}"
+    if not gateway.call("GET", path)["online"]:
+        typer.echo(f"queued: {device} is not connected; it has {wait} s")
+    result = gateway.call("POST", f"{path}/commands", body, timeout_s=wait + 20)
     if result["status"] == "done":
         details = " ".join(f"{key}={value}" for key, value in (result.get("data") or {}).items())
         typer.echo(f"{device} {command}: done{' ' + details if details else ''}")
