@@ -69,7 +69,7 @@ def test_power_cuts_at_every_acknowledgement_and_in_between(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     world = World(seed, tmp_path, monkeypatch)
-    cuts = tried(world, rounds=12, share=0.25, seed=seed, kinds=(*KINDS, "any"), at_acks=True)
+    cuts = tried(world, rounds=12, share=0.15, seed=seed, kinds=(*KINDS, "any"), at_acks=True)
     print(f"power cuts tried: {cuts.tried.total()} {dict(cuts.tried)}, problems: {len(cuts.problems)}")
     assert not cuts.problems, cuts.problems[:5]
-    assert cuts.tried.total() > 1_500
+    assert cuts.tried.total() > 1_200
