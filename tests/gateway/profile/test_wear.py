@@ -48,5 +48,6 @@ def test_every_way_to_write_more_shortens_the_life() -> None:
     slow, fast = [10_000], [1_000]
     assert life_years(FLASH_BYTES, slow, 3, "none") > life_years(FLASH_BYTES, fast, 3, "none")
     assert life_years(FLASH_BYTES, fast, 3, "unsent") > life_years(FLASH_BYTES, fast, 3, "none")
+    assert erases_a_day(fast, 25, "none", online=True) > 10 * erases_a_day(fast, 24, "none", online=True)
     assert erases_a_day(fast, 3, "none", online=False) > erases_a_day(fast, 3, "none", online=True)
     assert erases_a_day(fast, 3, "unsent", online=False) > erases_a_day(fast, 3, "unsent", online=True)
