@@ -47,7 +47,8 @@ class Gateway:
         records = self.records.get(boot_id, {})
         while seq + 1 in records:
             record = records[seq + 1]
-            seq = record["to"] if isinstance(record, dict) and record["type"] == "gap" else seq + 1
+            covers = isinstance(record, dict) and record["type"] == "gap" and record["to"] is not None
+            seq = record["to"] if covers else seq + 1
         return seq
 
     async def say(self, message: dict[str, Any] | str | bytes) -> None:
