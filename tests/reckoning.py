@@ -157,6 +157,7 @@ def reckon(
     of_boot = _pair(by_boot, got, outcome)
     for boot_id, delivered in got.boots.items():
         _holes(boot_id, delivered, outcome)
+        outcome.problems += _journal_kept(delivered)
         outcome.gaps += len(delivered.gaps) + (delivered.open_gap is not None)
         if boot_id not in of_boot and delivered.samples:
             outcome.invented += len(delivered.samples)
@@ -171,21 +172,30 @@ def reckon(
 
 
 def _pair(by_boot: dict[int, list[Measured]], got: Delivered, outcome: Reckoning) -> dict[str, int]:
-    """boot_id -> boot of the board: by what was measured; where nothing was delivered, by the boots around it."""
+    """boot_id -> boot of the board: by what was measured; where too little was delivered to tell, by the boots around
+    it."""
     seen: dict[tuple[Any, ...], set[int]] = {}
     for number, entries in by_boot.items():
         for entry in entries:
-            seen.setdefault(_key(entry.values), set()).add(number)
-    found: dict[str, int] = {}
+            if entry.sensor != "vitals":
+                seen.setdefault(_key(entry.values), set()).add(number)
+    ballots: list[tuple[int, int, str, int]] = []
     for boot_id, delivered in got.boots.items():
+        telling = [values for _, _, values in delivered.samples.values() if "temperature" in values]
         votes: Counter[int] = Counter()
-        for _, _, values in delivered.samples.values():
+        for values in telling:
             votes.update(seen.get(_key(values), ()))
-        if votes and (best := votes.most_common(1)[0])[1] >= 0.5 * len(delivered.samples) - 2:
-            if best[0] in found.values():
-                outcome.problems.append(f"boot {best[0]} of the board came under two identities")
-                continue
-            found[boot_id] = best[0]
+        ranked = votes.most_common(2)
+        if ranked and ranked[0][1] >= 0.5 * len(telling):
+            lead = ranked[0][1] - (ranked[1][1] if len(ranked) > 1 else 0)
+            if lead:
+                ballots.append((lead, ranked[0][1], boot_id, ranked[0][0]))
+    found: dict[str, int] = {}
+    for _, count, boot_id, number in sorted(ballots, reverse=True):
+        if number not in found.values():
+            found[boot_id] = number
+        elif count > 3:
+            outcome.problems.append(f"boot {number} of the board came under two identities")
     shifts = {got.boots[boot_id].boot: number - got.boots[boot_id].boot for boot_id, number in found.items()}
     for boot_id, delivered in got.boots.items():
         if boot_id not in found:
@@ -257,6 +267,11 @@ def _skips(expected: int, left: int) -> Iterable[int]:
     if expected < left:
         yield expected
     yield from (skip for skip in range(left) if skip != expected)
+
+
+def _journal_kept(delivered: BootDelivered) -> list[str]:
+    """Gaps that no promise allows: what was on flash and could not be read."""
+    return [f"a gap because of {gap['why']}: {gap}" for gap in delivered.gaps.values() if gap["why"] == "other"]
 
 
 def _said_lost(delivered: BootDelivered, after: int, before: int | None) -> int:

@@ -52,6 +52,7 @@ class Options:
     hurried: bool
     drain_s: float
     directory: Path
+    dump: bool
 
 
 async def soak(options: Options, disk: Path | None) -> dict[str, Any]:
@@ -108,6 +109,8 @@ async def soak(options: Options, disk: Path | None) -> dict[str, Any]:
                 await board.stop()
             await _wait(lambda: all(_settled(found) for found in outcomes().values()), options.drain_s)
             found = outcomes()
+            if options.dump:
+                _dump(directory, subscriber)
         finally:
             for board, _ in boards.values():
                 await board.power_cut()
@@ -126,6 +129,13 @@ async def soak(options: Options, disk: Path | None) -> dict[str, Any]:
         "problems": problems[:50],
         "held": held(found.values(), options.power_loss),
     }
+
+
+def _dump(directory: Path, subscriber: Subscriber) -> None:
+    """What was delivered, beside the boards' truth logs: to find out what a report speaks of."""
+    for name, got in subscriber.delivered.items():
+        boots = {boot_id: vars(boot) | {"events": sorted(boot.events)} for boot_id, boot in got.boots.items()}
+        (directory / f"{name}.delivered.json").write_text(json.dumps(boots, indent=1))
 
 
 def held(outcomes: Any, power_loss: str) -> bool:
@@ -192,6 +202,7 @@ def main() -> int:
             words.hurried,
             words.drain,
             directory,
+            words.keep is not None,
         )
         report = asyncio.run(soak(options, small_disk(directory)))
     text = json.dumps(report, indent=2)
