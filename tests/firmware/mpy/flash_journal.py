@@ -493,4 +493,29 @@ def test_none_with_a_flash_that_fails_goes_on_in_memory_and_comes_back():
     check.equal(joined(board.sent())[:2], [samples(1, 0, 15), gap(1, 16, 16, b"power_loss", 0, 1)])
 
 
+def test_none_loses_nothing_to_a_cut_while_the_newest_records_are_put_into_a_new_segment():
+    cuts = 0
+    while True:
+        board = Board(each=True)
+        board.samples(5)
+        board.sent()
+        board.box.ack(1, 4)
+        board.samples(16)  # all that the small files take: the next one puts them into a segment
+        board.flash.cut_at = board.flash.operations + cuts
+        board.flash.tear = cuts % 3 / 2
+        try:
+            board.samples(1)
+        except ramflash.PowerCut:  # a file that is closed on the way out may put an OSError in its place
+            pass
+        if not board.flash.dead:
+            break
+        cuts += 1
+        board.cut()
+        first = joined(board.sent())[0]
+        check.true(first in (samples(1, 5, 20), samples(1, 5, 21)), (cuts, first))
+        board.cut()  # and they are still there after another start
+        check.equal(joined(board.sent())[0], first)
+    check.true(cuts > 5, cuts)
+
+
 check.run(globals())
