@@ -64,7 +64,8 @@ def test_status_tells_the_disk_the_brokers_and_what_one_should_know() -> None:
         },
         "brokers": {"home": {
             "state": "waiting", "why": "connection refused", "since_ms": T0_MS, "url": "mqtt://home",
-            "published": 99123, "backlog": 1204, "aside": 1, "last_aside": [{"topic": "a/b", "why": "packet too large"}],
+            "published": 99123, "backlog": 1204, "aside": 1,
+            "last_aside": [{"topic": "a/b", "why": "packet too large"}],
         }},
         "notices": [{"level": "error", "text": "The disk is full.", "since_ms": T0_MS, "id": ""}],
     }  # fmt: skip

@@ -384,7 +384,7 @@ def test_the_gateways_disk_and_brokers_have_a_page(visit: Visit, gateway: Script
     expect(broker).to_contain_text("Behind1204 samples")
     expect(broker).to_contain_text("packet too large")
     expect(page.get_by_role("region", name="Broker embedded")).to_contain_text(re.compile("Connected for 2 h"))
-    expect(page.get_by_role("link", name="Gateway 1 warning")).to_have_attribute("aria-current", "page")
+    expect(page.get_by_role("link", name="Gateway 1 notice")).to_have_attribute("aria-current", "page")
     expect(page.get_by_role("alert")).to_have_text("")
 
 

@@ -215,7 +215,9 @@ function mergeGaps(fresh: readonly Gap[], known: readonly Gap[]): readonly Gap[]
 
 /** An end is an end: what was told later about an earlier state changes nothing. */
 function mergeAsked(fresh: readonly Asked[], known: readonly Asked[]): readonly Asked[] {
-  const asked = new Map(known.map((one) => [one.id, one]));
+  const ids = new Set(known.map((one) => one.id));
+  const unheardOf = fresh.filter((one) => !ids.has(one.id)); // newer than what is known, within one millisecond too
+  const asked = new Map([...unheardOf, ...known].map((one) => [one.id, one]));
   for (const one of fresh) if ((asked.get(one.id)?.ended_ms ?? null) === null) asked.set(one.id, one);
   return [...asked.values()].sort((a, b) => b.asked_ms - a.asked_ms).slice(0, ROWS_KEPT);
 }

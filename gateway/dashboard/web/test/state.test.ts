@@ -131,6 +131,11 @@ test("commands are kept newest first, and an end is an end", () => {
   assert.deepEqual(greenhouse(state).asked.map((one) => [one.id, one.state]), [["c2", "queued"], ["c1", "done"], ["c0", "done"]]);
 });
 
+test("commands asked for in one millisecond are newest first, too", () => {
+  const told = (id: string): Action => ({ type: "command", device: "greenhouse", row: asked({ id }) });
+  assert.deepEqual(greenhouse(after(START, told("c1"), told("c2"), told("c1"))).asked.map((one) => one.id), ["c2", "c1"]);
+});
+
 test("what the gateway says of itself outlives a reconnect", () => {
   const notice = { level: "error" as const, text: "The disk is full.", since_ms: T0_MS, id: "a" };
   const state = after(START, { type: "status", ...panel({ notices: [notice] }) }, START);

@@ -140,7 +140,7 @@ function GatewayLink() {
       {length > 0 && (
         <span class="badge">
           {length}
-          <span class="hidden">{length === 1 ? " warning" : " warnings"}</span>
+          <span class="hidden">{length === 1 ? " notice" : " notices"}</span>
         </span>
       )}
     </a>
