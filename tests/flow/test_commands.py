@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
+import re
 import signal
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from gateway.emulator import EmulatedBoard
 from tests.aio import run, until
@@ -92,6 +97,65 @@ def test_a_gateway_killed_while_a_command_waits_carries_it_out_after_its_restart
                 assert board.led is not None
         finally:
             await board.power_cut()
+
+    run(flow(), timeout_s=55)
+
+
+class Mute:
+    """A device that takes commands and does not answer before it is told to."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self.port, self.token = port, token
+
+    @contextlib.asynccontextmanager
+    async def connected(self) -> AsyncIterator[ClientConnection]:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        url = f"ws://127.0.0.1:{self.port}"
+        async with connect(
+            url, subprotocols=[Subprotocol("mpy-gateway.v1")], additional_headers=headers, compression=None, proxy=None
+        ) as socket:
+            boots = [{"boot": 1, "id": "9f3c11d2c01b6a55", "first": 0, "next": 0}]
+            await socket.send(json.dumps({"type": "hello", "device": "greenhouse", "hardware": "a1", "boots": boots}))
+            yield socket
+
+    @staticmethod
+    async def receive(socket: ClientConnection, kind: str) -> dict[str, Any]:
+        while True:
+            frame: dict[str, Any] = json.loads(await socket.recv())
+            if frame["type"] == kind:
+                return frame
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_gateway_killed_between_sending_and_the_result_ends_the_command_once(tmp_path: Path, answers: bool) -> None:
+    door, state = free_port(), tmp_path / "state"
+
+    async def flow() -> None:
+        words = ("devices", "add", "greenhouse", "--node", "climate-node", "--state", str(state))
+        added = await asyncio.to_thread(mpy_gateway, *words)
+        token = re.search(r"token\s+(\S+)", added.stdout)
+        assert token, added.stderr
+        device = Mute(door, token[1])
+        with running_gateway(state, f"devices.port={door}") as gateway:
+            async with device.connected() as socket:
+                asking = send(state, "identify", "--wait", "50")
+                command = await device.receive(socket, "command")
+                assert [record["state"] for record in registry(state)] == ["sent"]
+                gateway.stop(signal.SIGKILL)
+                asking.kill()
+                asking.communicate()
+        (state / "run.json").unlink()
+        with running_gateway(state, f"devices.port={door}"):
+            async with device.connected() as socket:
+                redelivered = await device.receive(socket, "command")
+                assert redelivered["id"] == command["id"]
+                assert redelivered["deadline_ms"] < command["deadline_ms"]
+                status = "done" if answers else "unknown"
+                for _ in range(2):
+                    await socket.send(json.dumps({"type": "result", "id": command["id"], "status": status}))
+                    while (await device.receive(socket, "ack")).get("result") != command["id"]:
+                        pass
+                    assert [(record["id"], record["state"]) for record in registry(state)] == [(command["id"], status)]
 
     run(flow(), timeout_s=55)
 
