@@ -2,8 +2,8 @@
 
     python -m tests.bench.flash [--report FILE]
 
-Counted by a block device in RAM under littlefs, in the real MicroPython (tests/firmware/mpy/flash_bench.py): the figures
-are of the file system, not of this machine. gateway/profile/wear.py rests on them.
+Counted by a block device in RAM under littlefs, in the real MicroPython (tests/firmware/mpy/flash_bench.py): these are
+figures of the file system, not of this machine. gateway/profile/wear.py rests on them.
 """
 
 from __future__ import annotations
