@@ -1,6 +1,6 @@
 """Commands from whoever asks (page, MQTT, command line) to the connection that holds the device, and results back.
 
-ledger.py decides; this writes it down, delivers, and tells who asked. What is on disk comes first: `sent` is written
+ledger.py decides, shelf.py has the disk; this has both done in order, delivers, and tells who asked. What is on disk comes first: `sent` is written
 before a command goes out, and a result is acknowledged to the device when it is written. Per device one task, the
 pump, does all of that, one after the other. One process has the ledger (the store's lock sees to that), so a plain
 `put` is decision enough; commands of one device that change together share a transaction.
@@ -22,7 +22,6 @@ from gateway.command.changes import Changes
 from gateway.command.ledger import (
     ANSWER_GRACE_S,
     MOST_OPEN,
-    Kept,
     Ledger,
     Line,
     Turn,
@@ -30,9 +29,10 @@ from gateway.command.ledger import (
     failed,
     new_id,
 )
+from gateway.command.shelf import Shelf
 from gateway.device import wire
 from gateway.device.stamps import Now
-from gateway.errors import Conflict, NoHolder, StoreError
+from gateway.errors import NoHolder, StoreError
 from gateway.model import CommandRecord, CommandState, Result, Status
 from gateway.store.devices import Devices
 from gateway.store.port import Store
@@ -50,15 +50,13 @@ STOP_S: Final = 1.0
 
 Work: TypeAlias = Sequence[tuple[Line, CommandState]]
 
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Kept).decode
-
 
 class Dispatcher:
     """Sends commands. Every one of them ends in exactly one `Result`, whatever becomes of the device and of us."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        self._shelf = Shelf(store)
         self._devices = Devices(store)
         self._clock = clock
         self._ledgers: dict[str, Ledger] = {}
@@ -260,7 +258,7 @@ class Dispatcher:
         return not trouble
 
     async def _write(self, ledger: Ledger, line: Line, state: CommandState) -> None:
-        await self._store.put(f"command/{ledger.device}/{line.place:02d}", _encode(line.kept(state, self._now())))
+        await self._shelf.put(ledger.device, line.place, line.kept(state, self._now()))
 
     async def _deliver(self, ledger: Ledger, line: Line) -> None:
         """Onto the connection, if it is still there and there is still time."""
@@ -339,29 +337,15 @@ class Dispatcher:
             line.on_disk = line.record.state  # it goes as a whole
             self._ended(line)
             self._tell(line.record)
-        cleaning = asyncio.create_task(self._clean(device), name=f"command-clean-{device}")
+        cleaning = asyncio.create_task(self._shelf.clear(device), name=f"command-clean-{device}")
         self._tasks.append(cleaning)
         cleaning.add_done_callback(self._tasks.remove)
 
-    async def _clean(self, device: str) -> None:
-        """Delete what is on disk of a device that is gone. What cannot be deleted now is at the next start."""
-        with contextlib.suppress(StoreError):
-            for entry in await self._store.list(f"command/{device}/"):
-                with contextlib.suppress(Conflict):  # a new device of that name has taken the place
-                    await self._store.delete(entry.key, entry.revision)
-
     async def _load(self) -> None:
-        found: dict[str, list[tuple[int, Kept]]] = {}
-        for entry in await self._store.list("command/"):
-            _, device, place = entry.key.split("/")
-            try:
-                found.setdefault(device, []).append((int(place), _decode(entry.value)))
-            except msgspec.DecodeError as error:
-                log.error("%s cannot be read, and its place will be used again: %s", entry.key, error)
-        for device, kept in found.items():
+        for device, kept in (await self._shelf.all()).items():
             info = await self._devices.get(device)
             if info is None:
-                await self._clean(device)
+                await self._shelf.clear(device)
                 continue
             ledger = self._ledgers[device] = Ledger(device)
             self._added_ms[device] = info.added_ms
