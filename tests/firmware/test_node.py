@@ -201,6 +201,31 @@ def test_a_longer_outage_than_the_ring_holds_goes_to_flash_and_nothing_is_lost(t
     run(flow(), timeout_s=55)
 
 
+def test_with_none_a_power_cut_costs_one_sample_at_most_and_the_next_boot_sends_the_rest(tmp_path: Path) -> None:
+    async def flow() -> None:
+        lines: list[str] = []
+        async with running() as gateway:
+            gateway.acks = False
+            one = board(gateway.port, tmp_path, lines, climate=100, vitals=1000)
+            delivery = one.profile.delivery.model_copy(update={"power_loss": "none"})
+            one.profile = one.profile.model_copy(update={"delivery": delivery})
+            await one.start()
+            try:
+                await until(lambda: one.taken()["climate"] >= 30, timeout_s=25, what="30 samples")
+                await one.power_cut()
+                gateway.records.clear()  # nothing was acknowledged: all of it comes again
+                gateway.acks = True
+                await one.start()
+                await until(lambda: len(gateway.samples) > 40, timeout_s=25, what="both boots")
+            finally:
+                await one.stop()
+            (end,) = [frame for frame in gateway.frames if frame["type"] == "gap"]
+            assert (end["to"], end["at_most"], end["why"]) == (None, 1, "power_loss")
+            assert 0 <= sum(one.taken().values()) - len(gateway.samples) <= 1
+
+    run(flow(), timeout_s=58)
+
+
 def test_networks_are_tried_in_the_order_of_the_settings(tmp_path: Path) -> None:
     async def flow() -> None:
         lines: list[str] = []
