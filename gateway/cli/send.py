@@ -19,7 +19,7 @@ def send(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Arguments of the command.")
     ] = None,
     wait: Annotated[
-        int, typer.Option(min=1, max=60, metavar="SECONDS", help="How long it may wait for the device.")
+        int, typer.Option(min=1, max=3600, metavar="SECONDS", help="How long it may wait for the device.")
     ] = 10,
     config: ConfigFile = None,
     state: StateDir = None,

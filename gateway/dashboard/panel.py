@@ -19,7 +19,10 @@ def panel(status: Mapping[str, Any], now_ms: int) -> Panel:
     """`status`: what the parts add to `GET /api/status`."""
     store = _store(status.get("store") or {})
     brokers = [_broker(name, figures) for name, figures in sorted((status.get("brokers") or {}).items())]
-    return Panel(_notices(status.get("store") or {}, store, brokers, now_ms), store, brokers)
+    notices = _notices(status.get("store") or {}, store, brokers, now_ms)
+    for name, figures in sorted((status.get("brokers") or {}).items()):
+        notices += _refused(name, figures)
+    return Panel(notices, store, brokers)
 
 
 def _store(figures: Mapping[str, Any]) -> StorePanel:
@@ -72,6 +75,16 @@ def _notices(figures: Mapping[str, Any], store: StorePanel, brokers: list[Broker
             text = f"The broker {broker.name} refused {many}, set aside and not published{reason}."
             found.append(Notice("warning", text, None))
     return sorted(found, key=lambda notice: notice.level != "error")
+
+
+def _refused(name: str, figures: Mapping[str, Any]) -> list[Notice]:
+    """Retained topics that a broker does not take: what they tell is missing or old there."""
+    refused = figures.get("refused") or {}
+    if not refused:
+        return []
+    topic, why = next(iter(refused.items()))
+    more = f" and {len(refused) - 1:,} more" if len(refused) > 1 else ""
+    return [Notice("warning", _sentence(f"The broker {name} refuses {topic}{more}: {why}"), None)]
 
 
 def _sentence(text: str) -> str:

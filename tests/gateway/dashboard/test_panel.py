@@ -55,3 +55,8 @@ def test_what_a_broker_refused_is_told_with_the_last_reason() -> None:
     (notice,) = told(aside=12, last_aside=aside)
     assert "12 messages" in notice.text
     assert "packet too large" in notice.text
+
+
+def test_retained_topics_that_a_broker_refuses_are_told() -> None:
+    (notice,) = told(refused={"homeassistant/device/greenhouse/config": "not authorised", "a/b": "not authorised"})
+    assert notice.text == ("The broker home refuses homeassistant/device/greenhouse/config and 1 more: not authorised.")
