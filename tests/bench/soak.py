@@ -34,7 +34,7 @@ from tests.rig import quick_node as make_node
 
 DISK_BYTES = 64 << 20
 _CLONE_NEWNS = 0x00020000
-PERIOD_MS = {"unsent": 200, "none": 300}
+PERIOD_MS = {"unsent": 200, "none": 400}
 """As often as the profile's check of the flash's wear allows, or nearly."""
 LIVE = 40
 """So many measurements may be on their way while boards run."""

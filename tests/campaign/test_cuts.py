@@ -18,7 +18,7 @@ from tests.aio import run, until
 from tests.faults import FaultProxy
 from tests.rig import Subscriber, add_device, hurried, make_board, outcome_of, quick_node, settle, system
 
-SETTINGS = {"unsent": 100, "none": 300}
+SETTINGS = {"unsent": 100, "none": 400}
 """By `delivery.power_loss`, how often a sample is taken (ms): as often as the check of the wear allows."""
 LINKS = ("up", "down", "flapping")
 
