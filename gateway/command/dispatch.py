@@ -1,9 +1,9 @@
 """Commands from whoever asks (page, MQTT, command line) to the connection that holds the device, and results back.
 
-ledger.py decides, shelf.py has the disk; this has both done in order, delivers, and tells who asked. What is on disk comes first: `sent` is written
-before a command goes out, and a result is acknowledged to the device when it is written. Per device one task, the
-pump, does all of that, one after the other. One process has the ledger (the store's lock sees to that), so a plain
-`put` is decision enough; commands of one device that change together share a transaction.
+ledger.py decides, shelf.py has the disk; this has both done in order, delivers, and tells who asked. What is on disk
+comes first: `sent` is written before a command goes out, and a result is acknowledged to the device when it is
+written. Per device one task, the pump, does all of that, one after the other. One process has the ledger (the store's
+lock sees to that), so a plain `put` is decision enough; what changes together for one device shares a transaction.
 """
 
 from __future__ import annotations
