@@ -24,7 +24,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 APPLICATION_ID = 0x4D504757  # "MPGW" in the file's header: an SQLite file of another program is not touched
-PAGE_BYTES = 1024
+PAGE_BYTES = 512
 """A commit rewrites a handful of pages whole, so small ones spare the SD card (figures: tests/bench/store.py)."""
 CHECKPOINT_BYTES = 4 << 20
 """The write-ahead log is folded into the file when it is this long: late, as a hot page is then written back once."""

@@ -15,7 +15,7 @@ from gateway.clock import HandClock
 from gateway.errors import ConfigError, StoreError, Unavailable
 from gateway.model import Gap, Quality
 from gateway.store import integrity
-from gateway.store.database import Database
+from gateway.store.database import PAGE_BYTES, Database
 from gateway.store.integrity import damage_of, set_aside, suspect_mark
 from gateway.store.notices import KEPT_MS
 from gateway.store.registry import Registry
@@ -163,7 +163,7 @@ def test_damage_in_pages_that_are_not_read_first_is_found_too(state: Path) -> No
     with closing(sqlite3.connect(path)) as connection:
         roots = connection.execute("SELECT name, rootpage FROM sqlite_master WHERE rootpage > 0").fetchall()
     for name, page in roots:
-        path.write_bytes(whole[: (page - 1) * 1024] + b"\xff" * 1024 + whole[page * 1024 :])
+        path.write_bytes(whole[: (page - 1) * PAGE_BYTES] + b"\xff" * PAGE_BYTES + whole[page * PAGE_BYTES :])
         assert damage_of(path), name
     path.write_bytes(whole)
     assert not damage_of(path)
@@ -193,7 +193,7 @@ def test_a_large_file_is_not_waited_for(state: Path, monkeypatch: pytest.MonkeyP
     path = state / "samples.db"
     with closing(sqlite3.connect(path)) as connection:
         page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'batches_by_time'").fetchone()[0]
-    overwrite(path, (page - 1) * 1024, 1024)
+    overwrite(path, (page - 1) * PAGE_BYTES, PAGE_BYTES)
     assert damage_of(path)
     monkeypatch.setattr(integrity, "CHECK_BYTES", 1_000)
     monkeypatch.setattr(integrity, "CHECK_S", -1)

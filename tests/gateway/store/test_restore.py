@@ -17,7 +17,7 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.store import archive, backup, restore
-from gateway.store.database import StateLock, migrations
+from gateway.store.database import PAGE_BYTES, StateLock, migrations
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run
 from tests.gateway.store import disk
@@ -195,7 +195,7 @@ def test_sizes_that_cannot_be_true_are_refused(tmp_path: Path, parts: dict[str, 
 
 def test_a_changed_byte_is_found(tmp_path: Path, parts: dict[str, bytes]) -> None:
     good = pack(tmp_path / "file", parts).read_bytes()
-    place = good.index(b"SQLite format 3") + 1_500
+    place = good.index(b"SQLite format 3") + 500
     (tmp_path / "file").write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
     refused(tmp_path, tmp_path / "file", "is damaged: its SHA-256")
 
@@ -256,7 +256,7 @@ def test_a_database_that_is_not_ours_is_refused(
 
 def test_a_damaged_database_with_the_right_hash_is_refused(tmp_path: Path, parts: dict[str, bytes]) -> None:
     data = bytearray(parts["samples.db"])
-    data[3 * 1024 : 4 * 1024] = random.Random(1).randbytes(1024)
+    data[3 * PAGE_BYTES : 4 * PAGE_BYTES] = random.Random(1).randbytes(PAGE_BYTES)
     refused(tmp_path, pack(tmp_path / "file", {**parts, "samples.db": bytes(data)}), "damaged")
 
 
