@@ -31,7 +31,7 @@ def test_a_power_cut_loses_nothing_that_was_promised_and_the_rest_is_within_its_
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_power_cut_at_every_single_flash_operation_and_inside_each(setting: str) -> None:
-    """Each operation of a scenario, before, in the middle of and behind its bytes; two scenarios after two others, for 60 s."""
+    """Each operation of a scenario, before, in the middle of and behind its bytes, for 60 s of scenarios."""
     end_s = time.monotonic() + 60
     total: dict[str, int] = {}
     seed = 100
