@@ -6,6 +6,8 @@ import asyncio
 import itertools
 from pathlib import Path
 
+import pytest
+
 from gateway.model import Sample
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run, until
@@ -44,6 +46,7 @@ async def on_disk(state: Path) -> dict[tuple[str, int], tuple[int, str]]:
         await store.close()
 
 
+@pytest.mark.campaign
 def test_jumps_by_years_move_no_synced_sample_and_keep_the_order(tmp_path: Path) -> None:
     async def flow() -> None:
         with system(tmp_path) as (broker, gateway, port):

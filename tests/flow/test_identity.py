@@ -25,6 +25,7 @@ async def taken_more(board: EmulatedBoard, count: int) -> None:
     await until(lambda: sum(board.taken().values()) >= before + count, timeout_s=20, what="more measurements")
 
 
+@pytest.mark.campaign
 def test_an_erased_board_begins_anew_and_nothing_new_is_taken_for_a_repeat(tmp_path: Path) -> None:
     async def flow() -> None:
         with system(tmp_path) as (broker, gateway, port):

@@ -52,7 +52,7 @@ FAULTS = {
 }
 
 
-SOME = ("cut by a reset", "duplicate", "gateway silently gone", "board silently gone")
+SOME = ("duplicate", "gateway silently gone", "board silently gone")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_no_fault_of_the_link_loses_or_doubles_a_sample(tmp_path: Path, names: t
                     )
                 await board.stop()
                 outcome = await settle(board, subscriber)
-                assert outcome.delivered == outcome.taken > 50
+                assert outcome.delivered == outcome.taken > 30
                 assert not outcome.problems
                 assert (outcome.lost, outcome.invented, outcome.holes, outcome.gaps) == (0, 0, 0, 0)
                 assert len(subscriber.of().boots) == 1
@@ -101,37 +101,48 @@ def test_no_fault_of_the_link_loses_or_doubles_a_sample(tmp_path: Path, names: t
 
 @pytest.mark.campaign
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("fault", ["stalled", "gateway silently gone"])
-def test_a_dead_link_is_noticed_within_the_ping_deadline(tmp_path: Path, fault: str) -> None:
+def test_a_dead_link_is_noticed_within_the_ping_deadline(tmp_path: Path) -> None:
+    """With the firmware's own deadlines; a board for each way to be dead."""
+
+    async def one(fault: str, board: EmulatedBoard, console: Console, proxy: FaultProxy, seen: Subscriber) -> None:
+        got = seen.of(board.name)
+        await board.start()
+        await until(lambda: got.samples > 5, timeout_s=20, what="the first samples")
+        began_s = time.monotonic()
+        FAULTS[fault](proxy)
+        await until(lambda: console.first_after(began_s, "does not answer", "lost"), timeout_s=40, what="noticing it")
+        took_s = console.first_after(began_s, "does not answer", "lost")
+        assert took_s is not None
+        print(f"{fault}: noticed after {took_s:.1f} s")
+        assert took_s < PING_S + PONG_S + 1.5
+        proxy.heal()
+        await until(lambda: got.samples > 250, timeout_s=40, what="the backlog")
+        await board.stop()
+        outcome = await settle(board, seen)
+        assert outcome.delivered == outcome.taken
+        assert (outcome.problems, outcome.gaps) == ([], 0)
+
     async def flow() -> None:
-        console = Console()
-        with system(tmp_path) as (broker, gateway, port), FaultProxy(port) as proxy:
+        with system(tmp_path) as (broker, gateway, port), FaultProxy(port) as first, FaultProxy(port) as second:
             profile = quick_node(tmp_path)
-            token = add_device("greenhouse", profile, gateway.state)
-            board = make_board(tmp_path / "board", profile, token, proxy.port, console=console)
             subscriber = Subscriber(broker.port)
-            try:
-                await board.start()
-                await until(lambda: subscriber.of().samples > 5, timeout_s=20, what="the first samples")
-                began_s = time.monotonic()
-                FAULTS[fault](proxy)
-                await until(
-                    lambda: console.first_after(began_s, "does not answer", "lost"), timeout_s=40, what="noticing it"
+            boards = []
+            for proxy in (first, second):
+                name = f"board-{proxy.port}"
+                console = Console()
+                token = add_device(name, profile, gateway.state)
+                board = make_board(
+                    tmp_path / name, profile, token, proxy.port, device=name, seed=proxy.port, console=console
                 )
-                took_s = console.first_after(began_s, "does not answer", "lost")
-                assert took_s is not None
-                print(f"{fault}: noticed after {took_s:.1f} s")
-                assert took_s < PING_S + PONG_S + 1.5
-                proxy.heal()
-                await asyncio.sleep(0)
-                await until(lambda: subscriber.of().samples > 250, timeout_s=40, what="the backlog")
-                await board.stop()
-                outcome = await settle(board, subscriber)
-                assert outcome.delivered == outcome.taken
-                assert not outcome.problems
-                assert outcome.gaps == 0
+                boards.append((board, console, proxy))
+            try:
+                faults = ("stalled", "gateway silently gone")
+                await asyncio.gather(
+                    *(one(fault, *parts, subscriber) for fault, parts in zip(faults, boards, strict=True))
+                )
             finally:
                 subscriber.close()
-                await board.power_cut()
+                for board, _, _ in boards:
+                    await board.power_cut()
 
     run(flow(), timeout_s=110)
