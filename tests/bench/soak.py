@@ -38,6 +38,7 @@ PERIOD_MS = {"unsent": 200, "none": 400}
 """As often as the profile's check of the flash's wear allows, or nearly."""
 LIVE = 40
 """So many measurements may be on their way while boards run."""
+ROUNDS, SETTLE_S = 4, 10.0
 SUMS = ("taken", "delivered", "repeated", "gaps", "in_gaps", "lost", "invented", "holes", "interrupted", "unknown_tail")
 
 
@@ -104,10 +105,16 @@ async def soak(options: Options, disk: Path | None) -> dict[str, Any]:
             def outcomes() -> dict[str, Reckoning]:
                 return {name: outcome_of(board, subscriber, options.power_loss) for name, (board, _) in boards.items()}
 
-            await _wait(lambda: all(_open(found) <= LIVE for found in outcomes().values()), options.drain_s)
-            for board, _ in boards.values():
-                await board.stop()
-            await _wait(lambda: all(_settled(found) for found in outcomes().values()), options.drain_s)
+            for _ in range(ROUNDS):
+                await _wait(lambda: all(_open(found) <= LIVE for found in outcomes().values()), options.drain_s)
+                for board, _ in boards.values():
+                    await board.stop()
+                await _wait(lambda: all(_settled(found) for found in outcomes().values()), SETTLE_S)
+                late = [name for name, found in outcomes().items() if not _settled(found)]
+                if not late:
+                    break
+                for name in late:  # stopped while its connection was dead unnoticed: its next boot brings the rest
+                    await boards[name][0].start()
             found = outcomes()
             if options.dump:
                 _dump(directory, subscriber)
