@@ -37,6 +37,20 @@ def test_every_file_named_in_prose_exists(page: Path) -> None:
         assert (ROOT / name).exists(), f"{page.name} names {name}"
 
 
+def test_every_test_that_shows_what_survives_is_there() -> None:
+    """A row names a file, then tests that are in it."""
+    table = (ROOT / "README.md").read_text().partition("## What survives what")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if "](tests/" in line]
+    assert len(rows) >= 10
+    for row in rows:
+        for part in re.split(r"(?=\[test_\w+\]\()", row)[1:]:
+            file = re.search(r"\]\((tests/[^)]*)\)", part)
+            assert file is not None
+            text = (ROOT / file[1]).read_text()
+            for name in re.findall(r"`(test_\w+)`", part):
+                assert f"def {name}(" in text, f"{file[1]} has no {name}"
+
+
 def _commands() -> list[tuple[str, str]]:
     import gateway.cli as cli
 
