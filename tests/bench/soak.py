@@ -36,8 +36,6 @@ DISK_BYTES = 64 << 20
 _CLONE_NEWNS = 0x00020000
 PERIOD_MS = {"unsent": 200, "none": 400}
 """As often as the profile's check of the flash's wear allows, or nearly."""
-LIVE = 40
-"""So many measurements may be on their way while boards run."""
 ROUNDS, SETTLE_S = 4, 10.0
 SUMS = ("taken", "delivered", "repeated", "gaps", "in_gaps", "lost", "invented", "holes", "interrupted", "unknown_tail")
 
@@ -106,7 +104,15 @@ async def soak(options: Options, disk: Path | None) -> dict[str, Any]:
                 return {name: outcome_of(board, subscriber, options.power_loss) for name, (board, _) in boards.items()}
 
             for _ in range(ROUNDS):
-                await _wait(lambda: all(_open(found) <= LIVE for found in outcomes().values()), options.drain_s)
+                # A board sends in order: with three more than what was open there is nothing left of before.
+                wanted = {name: found.delivered + _open(found) + 3 for name, found in outcomes().items()}
+                running = [name for name, (board, _) in boards.items() if board.running]
+                await _wait(
+                    lambda running=running, wanted=wanted: all(
+                        found.delivered >= wanted[name] for name, found in outcomes().items() if name in running
+                    ),
+                    options.drain_s,
+                )
                 for board, _ in boards.values():
                     await board.stop()
                 await _wait(lambda: all(_settled(found) for found in outcomes().values()), SETTLE_S)
