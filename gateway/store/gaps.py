@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway.model import Event, Gap, Record, Sample
+from gateway.store.body import records_of
 
 SLACK_MS = 60_000
 """How far behind its receipt a record may be stamped and still be found as what was before a gap."""
 SCAN_ROWS = 20_000
 """Rows looked through for what was before or after one gap. Past that it is not known."""
-
-_decode = msgspec.msgpack.Decoder(tuple[Record, ...]).decode
 
 
 class GapRow(msgspec.Struct, frozen=True):
@@ -49,6 +48,9 @@ class _Row(NamedTuple):
     offset_ms: int
     received_ms: int
     body: bytes
+    name: str
+    first: int
+    last: int
 
 
 def gaps(connection: sqlite3.Connection, device: str, limit: int) -> list[GapRow]:
@@ -61,13 +63,14 @@ def gaps(connection: sqlite3.Connection, device: str, limit: int) -> list[GapRow
     if not limit:
         return []
     rows = connection.execute(
-        "SELECT batches.id, batches.device, boots.id, boots.boot, boots.boot_id, offset_ms, received_ms, body"
-        " FROM batches JOIN boots ON boots.id = batches.boot"
+        "SELECT batches.id, batches.device, boots.id, boots.boot, boots.boot_id, offset_ms, received_ms, body,"
+        " name, first, last"
+        " FROM batches JOIN boots ON boots.id = batches.boot JOIN devices ON devices.id = batches.device"
         " WHERE batches.device = (SELECT id FROM devices WHERE name = ?) AND notable > 0 ORDER BY batches.id DESC",
         (device,),
     )
     for row in map(_Row._make, rows):
-        records = _decode(row.body)
+        records = records_of(row.body, row.name, row.first, row.last)
         for index in range(len(records) - 1, -1, -1):
             record = records[index]
             if isinstance(record, Gap):

@@ -3,14 +3,12 @@ folding of the write-ahead log into the file."""
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
-from gateway.model import Batch, Event, Gap, Quality, Record
+from gateway.model import Batch, Event, Gap, Quality
+from gateway.store.body import records_of
 from gateway.store.commit import ROW_SPAN_MS
 from gateway.store.history import EventRow, Place, QuarantineRow
 from gateway.store.port import Committed
@@ -22,10 +20,6 @@ EVENT_ROWS = 20_000
 """Rows with something other than samples (events, gaps, refused frames) that are looked through for events."""
 READ_RECORDS = 10_000
 """An outlet that is far behind has so many in memory at a time, whatever the rows hold."""
-
-log = logging.getLogger("store")
-
-decode_records = msgspec.msgpack.Decoder(tuple[Record, ...]).decode
 
 _COLUMNS = (
     "batches.id, devices.name, boots.boot, boots.boot_id, body, offset_ms, quality, received_ms, profile, first, last"
@@ -40,31 +34,13 @@ def _batch(log_id: str, row: Sequence[Any]) -> Batch:
         device=device,
         boot=boot,
         boot_id=boot_id,
-        records=_records(body, device, first, last),
+        records=records_of(body, device, first, last),
         offset_ms=offset_ms,
         quality=_QUALITIES[quality],
         received_ms=received_ms,
         cursor=f"{log_id}:{id}",
         profile=profile,
     )
-
-
-def _records(body: bytes, device: str, first: int, last: int) -> tuple[Record, ...]:
-    """What `body` holds. What cannot be read any more (a bit that SQLite does not guard) is a gap to whoever asks: it
-    must not stop the readers for ever."""
-    try:
-        return decode_records(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        log.error("%s: records %d to %d on the disk cannot be read any more: %s", device, first, last, error)
-        return (Gap(first, last, None, last - first + 1, "other"),)
-
-
-def count_records(head: bytes) -> int:
-    """How many records a body holds, by its first five bytes: the length of a MessagePack array."""
-    kind = head[0]
-    if kind == 0xDC:
-        return int.from_bytes(head[1:3], "big")
-    return int.from_bytes(head[1:5], "big") if kind == 0xDD else kind & 0x0F
 
 
 def read(connection: sqlite3.Connection, log_id: str, after: int, device: str | None, limit: int) -> list[Batch]:

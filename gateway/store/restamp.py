@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from gateway.errors import StoreError
 from gateway.model import Correction
+from gateway.store.body import count_records
 from gateway.store.commit import INT64
-from gateway.store.reader import count_records
 
 STEP_ROWS = 500
 STEP_BYTES = 1 << 20

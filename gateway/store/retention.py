@@ -3,7 +3,8 @@ thread.
 
 Always a beginning of the log goes, whole rows, so that a cursor that points into it simply goes on at the oldest that
 is left. What is deleted is counted, in the transaction that deletes it: per device, and per outlet that had not taken
-it. Boots stay for ever: they are what makes a repeat recognisable.
+it. What was refused of it goes with it: else `max_mb` could be filled by that alone, and no sample would be left. Boots
+stay for ever: they are what makes a repeat recognisable.
 
 The file does not shrink: freed pages are filled again by what comes. Giving them back to the disk (auto_vacuum) would
 move pages about, each written twice, and cost every commit another page: on an SD card that is the wrong way round.
@@ -12,12 +13,12 @@ move pages about, each written twice, and cost every commit another page: on an 
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from gateway.clock import RELEASED_MS
-from gateway.store.reader import count_records
+from gateway.store.body import count_records
 
 STEP_ROWS = 200
 STEP_BYTES = 512 << 10
@@ -35,15 +36,17 @@ class Limits(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """What one step deleted. `samples` by device and `untaken` by outlet; `more` where the next step has work too."""
+    """What one step deleted. `samples` and `quarantined` by device and `untaken` by outlet; `more` where the next step
+    has work too."""
 
     rows: int
     samples: Counter[str]
+    quarantined: Counter[str]
     untaken: Counter[str]
     more: bool
 
 
-NOTHING = Pruned(0, Counter(), Counter(), False)
+NOTHING = Pruned(0, Counter(), Counter(), Counter(), False)
 
 
 def through(stamps: Iterable[tuple[int, int]], before_ms: int, now_ms: int) -> int:
@@ -98,14 +101,17 @@ def step(connection: sqlite3.Connection, limits: Limits, now_ms: int | None, cur
         return NOTHING
     rows = taken = end = 0
     samples, untaken = Counter[str](), Counter[str]()
+    gone: defaultdict[str, dict[str, int]] = defaultdict(dict)  # by device: up to which seq of each boot
     found = connection.execute(  # row by row: SQLite reads a body whole to see its beginning
-        "SELECT batches.id, name, substr(body, 1, 5), notable, length(body)"
-        " FROM batches JOIN devices ON devices.id = batches.device WHERE batches.id <= ? ORDER BY batches.id LIMIT ?",
+        "SELECT batches.id, name, boot_id, last, substr(body, 1, 5), notable, length(body) FROM batches"
+        " JOIN devices ON devices.id = batches.device JOIN boots ON boots.id = batches.boot"
+        " WHERE batches.id <= ? ORDER BY batches.id LIMIT ?",
         (last, STEP_ROWS),
     )
-    for id, device, head, notable, length in found:
-        count = count_records(head) - notable
+    for id, device, boot_id, through_seq, head, notable, length in found:
+        count = max(0, count_records(head) - notable)
         samples[device] += count
+        gone[device][boot_id] = through_seq
         untaken.update({outlet: count for outlet, cursor in cursors.items() if id > cursor})
         rows, taken, end = rows + 1, taken + length, id
         if taken >= STEP_BYTES:
@@ -115,6 +121,7 @@ def step(connection: sqlite3.Connection, limits: Limits, now_ms: int | None, cur
     # An id is never used twice, also where the newest row goes (0001.sql).
     connection.execute("UPDATE meta SET value = max(value, (SELECT max(id) FROM batches)) WHERE key = 'highest_id'")
     connection.execute("DELETE FROM batches WHERE id <= ?", (end,))
+    quarantined = Counter({device: _delete_quarantined(connection, device, boots) for device, boots in gone.items()})
     connection.executemany(
         "UPDATE devices SET pruned = pruned + ? WHERE name = ?", [(count, name) for name, count in samples.items()]
     )
@@ -123,4 +130,21 @@ def step(connection: sqlite3.Connection, limits: Limits, now_ms: int | None, cur
         [(outlet, count) for outlet, count in untaken.items() if count],
     )
     connection.execute("COMMIT")
-    return Pruned(rows, samples, +untaken, end < last)
+    return Pruned(rows, samples, +quarantined, +untaken, end < last)
+
+
+def _delete_quarantined(connection: sqlite3.Connection, device: str, gone: Mapping[str, int]) -> int:
+    """Delete what was refused of `gone`, the seq of each boot up to which it is deleted, and what was refused before:
+    quarantine is in the order of the log. Returns how many rows."""
+    found = connection.execute(
+        "SELECT id, boot_id, seq FROM quarantine WHERE device = (SELECT id FROM devices WHERE name = ?)"
+        " ORDER BY id DESC",
+        (device,),
+    )
+    last = next((id for id, boot_id, seq in found if seq <= gone.get(boot_id, -1)), None)
+    found.close()
+    if last is None:
+        return 0
+    return connection.execute(
+        "DELETE FROM quarantine WHERE device = (SELECT id FROM devices WHERE name = ?) AND id <= ?", (device, last)
+    ).rowcount

@@ -5,6 +5,7 @@ reader.py    queries, each in a reader's thread      feed.py     the newest batc
 restamp.py   correcting times, in steps              newest.py   pure: the newest value of each quantity
 upkeep.py    the task beside commits                 retention.py  what is deleted, in steps
 space.py     room on the disk                        integrity.py  damaged files
+body.py      records as they stand in a row
 notices.py   what a person should know               restored.py   marking a restored log
 registry.py  small values with a revision each       database.py files, pragmas, migrations, the state lock
 """

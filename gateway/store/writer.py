@@ -453,7 +453,12 @@ class Writer:
         pruned = retention.step(connection, limits, now_ms, cursors)
         for device, samples in pruned.samples.items():
             counts = self.counts(device)
-            self._counts[device] = msgspec.structs.replace(counts, pruned=counts.pruned + samples)
+            refused = pruned.quarantined[device]
+            self._counts[device] = msgspec.structs.replace(
+                counts, pruned=counts.pruned + samples, quarantine_dropped=counts.quarantine_dropped + refused
+            )
+            if refused:
+                self._quarantine_kept[self._device_ids[device]] -= refused
         self.untaken.update(pruned.untaken)
         return pruned
 

@@ -17,8 +17,8 @@ import pytest
 
 from gateway.model import Sample
 from gateway.profile import find_node, load_profile
+from gateway.store.body import decode_records
 from gateway.store.devices import Devices
-from gateway.store.reader import decode_records
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run, until
 from tests.flow.crash_points import POINTS

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from gateway.model import Gap, Sample
-from gateway.store.reader import decode_records
+from gateway.store.body import decode_records
 from tests.aio import run, until
 from tests.flow.commands import mpy_gateway
 from tests.flow.scripted import ScriptedDevice

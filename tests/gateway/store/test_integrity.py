@@ -269,6 +269,22 @@ def test_a_body_that_cannot_be_read_stops_no_reader(state: Path, caplog: pytest.
     assert "records 1000 to 1600 on the disk cannot be read any more" in caplog.text
 
 
+def test_a_body_that_cannot_be_read_stops_no_list_of_gaps(tmp_path: Path) -> None:
+    async def fill(store: SqliteStore) -> None:
+        epoch = await store.claim("greenhouse", "gw")
+        await store.append(epoch, batch(sample(0), Gap(1, 5, 5, None, "full"), sample(6)))
+        await store.append(epoch, batch(Gap(7, 8, 2, None, "full"), sample(9)))
+
+    async def work(store: SqliteStore) -> None:
+        found = [(gap.first, gap.to, gap.why) for gap in await store.gaps("greenhouse", 10)]
+        assert found == [(7, 8, "full"), (0, 6, "other")]
+
+    with_store(tmp_path / "state", fill)
+    with closing(sqlite3.connect(tmp_path / "state" / "samples.db")) as connection, connection:
+        connection.execute("UPDATE batches SET body = ? WHERE id = 1", (b"\xc1",))
+    with_store(tmp_path / "state", work)
+
+
 def test_one_append_that_cannot_be_stored_harms_no_neighbour(
     state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

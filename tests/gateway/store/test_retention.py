@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clock import RELEASED_MS, HandClock
-from gateway.model import Event, Gap, Quality, Sample
+from gateway.model import Event, Gap, Quality, Refusal, Refused, Sample
 from gateway.store import retention, upkeep
 from gateway.store.history import History
 from gateway.store.retention import DAY_MS, through
@@ -298,5 +298,46 @@ def test_a_step_that_fails_deletes_and_counts_nothing(state: Path) -> None:
             assert store.stats()["pruned_samples"] == 0
         with closing(sqlite3.connect(state / "samples.db")) as connection:
             assert connection.execute("SELECT count(*) FROM batches").fetchone() == (10,)
+
+    run(work())
+
+
+# ---- what was refused ------------------------------------------------------------------------------------------
+
+
+def test_what_was_refused_goes_with_its_samples_and_so_leaves_room_for_others(state: Path) -> None:
+    async def work() -> None:
+        async with opened(state, mb=2) as store:
+            epoch = await store.claim("broken", "gw")
+            for first in range(0, 1_000, 100):
+                refused = (Refused(seq, seq, "x" * 4_096, "frame.bad", "no") for seq in range(first, first + 100))
+                await store.append(epoch, batch(*refused, device="broken"))
+            epoch = await store.claim("greenhouse", "gw")
+            await store.append(epoch, batch(*samples(0, 99)))
+            await pruned(store)
+            assert seqs(await store.read("", limit=1_000))[-100:] == list(range(100)), "nobody has taken them yet"
+            kept = len(await store.quarantined("broken", 10_000))
+            assert 0 < kept < 1_000
+            assert store.counts("broken").quarantined == 1_000
+            assert store.counts("broken").quarantine_dropped == 1_000 - kept
+        async with opened(state) as store:
+            assert store.counts("broken").quarantine_dropped == 1_000 - kept
+
+    run(work())
+
+
+def test_what_was_refused_of_samples_that_stay_stays(state: Path) -> None:
+    refused = (Refusal("humidity", "400", "range", "too high"),)
+
+    async def work() -> None:
+        async with opened(state) as store:
+            epoch = await store.claim("greenhouse", "gw")
+            for day in range(10):
+                one = Sample(day, day * 1_000, {"temperature": 20.0}, refused)
+                await store.append(epoch, batch(one, offset_ms=NOW_MS - (9 - day) * DAY_MS - 100_000))
+        async with opened(state, days=7) as store:
+            await pruned(store)
+            assert [row.seq for row in await store.quarantined("greenhouse", 100)] == list(range(9, 2, -1))
+            assert store.counts("greenhouse").quarantine_dropped == 3
 
     run(work())
