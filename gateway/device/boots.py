@@ -67,7 +67,7 @@ class Boot:
         self.id = said.id
         self.checker = checker
         self.time = memory.times.setdefault(said.id, BootTime())
-        self.time.stored(known.zero_ms, known.last_at_ms, estimated=known.estimated)
+        self.time.stored(known.zero_ms, known.last_at_ms, estimated=known.estimated, corrected=known.zero_corrected)
         self.time.holds(said.t or 0)
         self.committed = known.through
         """Highest seq on disk, -1 for none."""

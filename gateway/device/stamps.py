@@ -3,7 +3,8 @@
 One `BootTime` per boot outlives its connections. The first of these that holds gives the time:
 
 anchored   there was an exchange, and the wall clock was trusted once since: the boot keeps the wall as it was then
-stored     the store knows its zero from before the gateway started: it goes on with that
+stored     the store knows its zero from before the gateway started: it goes on with that; where it was corrected, only
+           as an estimate
 heard      an exchange or arrivals, and a wall clock that is not trusted, or no exchange yet: estimated
 placed     it had ended before the gateway heard of it: it ends where the next boot begins: estimated
 
@@ -76,6 +77,8 @@ class BootTime:
         """Unix milliseconds at monotonic zero, as the wall clock had it when the boot was anchored."""
         self._stored_ms: int | None = None
         """Its zero in Unix milliseconds, as the store has it."""
+        self._stored_sure = False
+        """That is from an exchange."""
         self._stored_until_ms: int | None = None
         """Monotonic: until then the anchor gives way to a better exchange, and the stored zero stays."""
         self._guess_ms: int | None = None
@@ -96,15 +99,15 @@ class BootTime:
 
     # What is learnt
 
-    def stored(self, zero_ms: int | None, last_at_ms: int | None, *, estimated: bool) -> None:
-        """What the store knows of it, when a hello lists it."""
+    def stored(self, zero_ms: int | None, last_at_ms: int | None, *, estimated: bool, corrected: bool = False) -> None:
+        """What the store knows of it, when a hello lists it: see `Committed`."""
         self._owed = self._owed or (estimated and not self._asked)
         if zero_ms is None:
             return
         if last_at_ms is not None and not estimated:
             self.stored_mark = Mark(last_at_ms - zero_ms, zero_ms, None)
         if not self.synced and not self.clock.synced:
-            self._stored_ms = zero_ms
+            self._stored_ms, self._stored_sure = zero_ms, not corrected
 
     @property
     def newest_mark(self) -> Mark | None:
@@ -135,7 +138,7 @@ class BootTime:
     @property
     def synced(self) -> bool:
         """Whether what is stamped now never moves again."""
-        return self._anchor_ms is not None or self._stored_ms is not None
+        return self._anchor_ms is not None or self._stored_sure
 
     @property
     def doubtful(self) -> bool:
@@ -228,11 +231,11 @@ class BootTime:
         best = self.clock.best
         if best is None:
             return
-        if self._anchor_ms is None and self._stored_ms is None:
+        if self._anchor_ms is None and not self._stored_sure:
             self._anchor_ms = now.wall_offset_ms if now.trusted else None
         elif self._anchor_ms is None:
             self._go_on(best, now)
-        elif self._stored_ms is not None and self._stored_until_ms is not None:
+        elif self._stored_ms is not None and self._stored_sure and self._stored_until_ms is not None:
             if now.monotonic_ms <= self._stored_until_ms:
                 self._anchor_ms = self._stored_ms - best.offset_ms
             else:

@@ -35,6 +35,9 @@ class Committed(msgspec.Struct, frozen=True):
     """Unix milliseconds at its zero, as its newest `synced` or `corrected` batch has it; None without one."""
     last_at_ms: int | None = None
     """Time of the newest record it has here; None without one."""
+    zero_corrected: bool = False
+    """That batch is a `corrected` one: its time may be no more than the date and a bound, so nothing is `synced` by
+    it."""
     floor_ms: int | None = None
     """Latest time of any record of its other boots: this one began later, unless they are listed behind it."""
 

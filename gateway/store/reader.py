@@ -71,10 +71,12 @@ def committed(connection: sqlite3.Connection, device: str, boot_ids: Sequence[st
     found = []
     for boot_id in boot_ids:
         row = connection.execute(_SELECT_COMMITTED, (device_id, boot_id)).fetchone()
-        number, through, ended, estimated, zero_ms, last_at_ms = row or (0, -1, 0, 0, None, None)
+        number, through, ended, estimated, zero_ms, last_at_ms, corrected = row or (0, -1, 0, 0, None, None, 0)
         floor_ms = next((at_ms for other, at_ms in newest if other != boot_id), None)
         found.append(
-            Committed(boot_id, number, through, bool(ended), bool(estimated), zero_ms, last_at_ms, floor_ms),
+            Committed(
+                boot_id, number, through, bool(ended), bool(estimated), zero_ms, last_at_ms, bool(corrected), floor_ms
+            ),
         )
     return found
 
@@ -104,7 +106,10 @@ _TWO_NEWEST_BOOTS = (
 _SELECT_COMMITTED = (
     "SELECT boot, through, ended,"  # noqa: S608 - our own columns
     " EXISTS (SELECT 1 FROM batches WHERE batches.boot = boots.id AND quality = 'estimated'),"
-    f" zero_ms, {_LAST_AT} FROM boots WHERE device = ? AND boot_id = ?"
+    f" zero_ms, {_LAST_AT},"
+    " zero_ms NOTNULL AND last_at_ms NOTNULL AND NOT EXISTS (SELECT 1 FROM batches WHERE device = boots.device"
+    " AND at_last_ms = boots.last_at_ms AND batches.boot = boots.id AND quality = 'synced')"
+    " FROM boots WHERE device = ? AND boot_id = ?"
 )
 
 

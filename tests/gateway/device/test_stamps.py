@@ -265,6 +265,32 @@ def test_a_board_that_answers_no_question_is_corrected_by_arrival_after_a_while(
     assert world.in_order(1)
 
 
+def test_a_zero_that_was_corrected_by_the_date_alone_makes_nothing_synced() -> None:
+    """A boot had ended before it was heard of, and was corrected with the date: that is a bound, not an answer. What
+    comes of it on the next connection, or after a restart of the gateway, is estimated by it."""
+    world = World(trusted=False, wall_error_ms=-50 * YEAR_MS)
+    world.take(20)
+    world.reboot(off_ms=600_000)
+    world.connect()
+    world.send(5)
+    world.commit()
+    world.wall_error_ms, world.trusted = 0, True
+    world.settle()
+    world.answer()
+    world.commit()
+    assert world.qualities() == {CORRECTED}
+    world.connect()
+    world.send(5)
+    world.commit()
+    world.restart_gateway()
+    world.connect()
+    world.send(5)
+    world.commit()
+    assert [row.quality for row in world.rows()] == [CORRECTED] * 5 + [ESTIMATED] * 10
+    assert len({row.offset_ms for row in world.rows()}) == 1
+    assert world.error_ms() > 500_000
+
+
 def test_a_correction_that_could_not_be_made_is_made_on_the_next_connection() -> None:
     world = World()
     world.take(3)

@@ -68,6 +68,7 @@ class ListStore:
             estimated=len(known) < len(rows),
             zero_ms=known[-1].offset_ms if known else None,
             last_at_ms=max((row.at_ms for row in rows), default=None),
+            zero_corrected=bool(known) and max(known, key=lambda row: row.at_ms).quality is Quality.CORRECTED,
             floor_ms=max(others, default=None),
         )
 

@@ -327,17 +327,20 @@ class Conformance:
             await store.append(epoch, batch(Gap(3, None, None, 5, "power_loss"), boot=18, boot_id=OTHER_BOOT_ID))
             asked = [BOOT_ID, OTHER_BOOT_ID, "f" * 16]
             assert await store.committed("greenhouse", asked) == [
-                Committed(BOOT_ID, 17, 4, False, True, None, 13_000, 52_000),
-                Committed(OTHER_BOOT_ID, 18, 3, True, False, AT_MS, 52_000, 13_000),
+                Committed(BOOT_ID, 17, 4, False, True, None, 13_000, floor_ms=52_000),
+                Committed(OTHER_BOOT_ID, 18, 3, True, False, AT_MS, 52_000, floor_ms=13_000),
                 Committed("f" * 16, 0, -1, floor_ms=52_000),
             ]
             assert await store.restamp("greenhouse", BOOT_ID, 70_000) == 5
 
         async def check(store: FullStore) -> None:
             assert await store.committed("greenhouse", [BOOT_ID, OTHER_BOOT_ID]) == [
-                Committed(BOOT_ID, 17, 4, False, False, 70_000, 74_000, 52_000),
-                Committed(OTHER_BOOT_ID, 18, 3, True, False, AT_MS, 52_000, 74_000),
+                Committed(BOOT_ID, 17, 4, False, False, 70_000, 74_000, True, 52_000),
+                Committed(OTHER_BOOT_ID, 18, 3, True, False, AT_MS, 52_000, False, 74_000),
             ]
+            epoch = await store.claim("greenhouse", "gw")
+            await store.append(epoch, batch(sample(5), offset_ms=70_000))
+            assert not (await store.committed("greenhouse", [BOOT_ID]))[0].zero_corrected, "it is synced now"
 
         self.with_store(work)
         self.with_store(check)

@@ -658,7 +658,7 @@ def test_a_correction_that_was_cut_short_is_completed_by_the_next(state: Path, m
                 with pytest.raises(Unavailable):
                     await store.restamp("greenhouse", BOOT_ID, AT_MS)
             assert (await store.committed("greenhouse", [BOOT_ID]))[0] == Committed(
-                BOOT_ID, 17, 24, False, True, AT_MS, AT_MS + 9_000
+                BOOT_ID, 17, 24, False, True, AT_MS, AT_MS + 9_000, True
             )
 
     async def complete() -> None:
