@@ -246,7 +246,7 @@ def test_a_broken_settings_file_is_one_sentence_and_the_prompt(tmp_path: Path) -
     async def flow() -> None:
         lines: list[str] = []
         one = board(1, tmp_path, lines)
-        one.files["/settings.json"] = b'{"device": "greenhouse"'
+        one.files["/settings.json"] = b'device = "greenhouse"'
         await one.start()
         try:
             await until(lambda: one.ended, timeout_s=20, what="the end of main.py")
