@@ -174,7 +174,7 @@ class Session:
         """A frame has come: a text, or the bytes of a binary one."""
         if self.state is State.CLOSED:
             return []
-        outputs = self._slow_down(now)
+        outputs: list[Output] = []
         if now.trusted != self._trusted:  # before anything is stamped by a date that was not known
             outputs += self.settle(now)
         try:
@@ -183,7 +183,7 @@ class Session:
             outputs += self.close(error.close_code, error)
         except DeviceError as error:
             outputs += self._tell(error, now)
-        return outputs
+        return outputs + self._slow_down(now)  # last: what was stamped is under way before anything is waited for
 
     def welcome(
         self, committed: Sequence[Committed], checkers: Mapping[str, Checker | UnknownProfile], now: Now

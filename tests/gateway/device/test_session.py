@@ -409,6 +409,21 @@ def test_who_sends_too_fast_is_slowed_and_nothing_is_dropped() -> None:
     assert (len(waits), waits[0], waits[-1]) == (11, 101, 1_101)
 
 
+def test_what_was_stamped_is_under_way_before_its_sender_is_slowed() -> None:
+    """Else a correction that is asked for during the wait would overtake it, and it would stay estimated."""
+    talk = Talk(frames_per_s=10).opened()
+    outputs = [talk.samples(seq, 20) for seq in range(40)][-1]
+    assert [type(output) for output in outputs][-1] is Slow
+    assert len(batches(outputs)) == 1
+
+
+def test_who_is_told_too_often_to_be_slower_is_closed_like_for_any_error() -> None:
+    talk = Talk(frames_per_s=10, errors=3).opened()
+    outputs = [output for _ in range(120) for output in talk.say({"type": "clock", "id": 99, "t": 1}, after_ms=25)]
+    assert codes(outputs) == ["frame.rate"] * 3
+    assert closes(outputs) == [4005]
+
+
 def test_a_hundred_errors_in_a_minute_close_and_values_do_not_count() -> None:
     talk = Talk(frames_per_s=10_000).opened()
     for seq in range(200):
