@@ -22,7 +22,8 @@ from gateway import __version__
 from gateway.errors import ConfigError
 from gateway.store import archive
 from gateway.store.archive import Manifest, Part
-from gateway.store.database import connect, open_problem, sync_directory, user_version
+from gateway.store.database import connect, open_problem, primary_code, sync_directory, user_version
+from gateway.store.restore import check_finished
 
 STEP_BYTES = 1 << 20
 """Copied at once. Between two steps others get at the disk."""
@@ -59,6 +60,8 @@ def make(
             finished.replace(target)
         sync_directory(target.parent)
     except sqlite3.Error as error:
+        if primary_code(error) == sqlite3.SQLITE_FULL:  # only the copies are written
+            raise ConfigError(f"{target} cannot be written: the disk is full; name a file on another disk") from error
         raise ConfigError(f"{state_dir} cannot be read for a backup: {error}") from error
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}; name another file") from error
@@ -71,6 +74,7 @@ def open_private(path: Path) -> io.BufferedWriter:
 
 
 def _check(state_dir: Path, target: Path, replace: bool) -> None:
+    check_finished(state_dir)  # else one file could be from before the restore, and one from after it
     for name in archive.DATABASES:
         if not (state_dir / name).is_file():
             raise ConfigError(f"there is no gateway's data in {state_dir}: no {name}. Name its directory with --state")

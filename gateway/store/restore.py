@@ -70,8 +70,11 @@ def restore(state_dir: Path, file: Path, *, now_ms: int, replace: bool = False) 
             _prepare(state_dir / UNPACKED, manifest, now_ms)
             journal = _Journal(_free_name(state_dir, now_ms), [part.name for part in manifest.parts])
             _write_journal(state_dir, journal)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(state_dir / UNPACKED, ignore_errors=True)
+            (state_dir / f"{JOURNAL}.new").unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise ConfigError(f"{file} cannot be restored in {state_dir}: {problem(error)}") from error
             raise
         finish(state_dir)
     aside = state_dir / journal.aside
@@ -149,6 +152,8 @@ def _prepare(directory: Path, manifest: Manifest, now_ms: int) -> None:
             closing(connect(directory / archive.REGISTRY)) as registry,
         ):
             mark_restored(samples, registry, now_ms)
+            for connection in (registry, samples):  # the small one first: that makes room
+                _fold(connection)
         for name in archive.DATABASES:
             _sync_file(directory / name)
         sync_directory(directory)
@@ -174,6 +179,14 @@ def _check(path: Path, part: Part) -> None:
         problems = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
         if problems != ["ok"]:
             raise ConfigError(f"{part.name} in the backup is damaged: {'; '.join(problems)}")
+
+
+def _fold(connection: sqlite3.Connection) -> None:
+    """Write the write-ahead log into its file, which is moved without it. `close` would do that too, but keep silent
+    where the disk is full. Raises sqlite3.Error."""
+    busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise sqlite3.OperationalError("another program reads it")
 
 
 def _sync_file(path: Path) -> None:

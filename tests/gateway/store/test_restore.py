@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -18,6 +19,7 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.store import archive, backup, restore
 from gateway.store.database import PAGE_BYTES, StateLock, migrations
+from gateway.store.restored import mark_restored
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run
 from tests.gateway.store import disk
@@ -120,6 +122,41 @@ def test_data_that_is_there_is_refused_or_kept_aside(tmp_path: Path, parts: dict
     assert run(found(done.aside)) == (3, 3)
     again = restore.restore(state, file, now_ms=NOW_MS, replace=True)
     assert again.aside not in {None, done.aside}
+
+
+def test_what_a_close_leaves_in_the_write_ahead_log_is_not_left_behind(
+    tmp_path: Path, parts: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite folds the log into the file when the last connection closes, but says nothing where it cannot (a full
+    disk): here that one is not the last."""
+    others = []
+
+    def mark(samples: sqlite3.Connection, registry: sqlite3.Connection, now_ms: int) -> None:
+        for name in archive.DATABASES:
+            other = sqlite3.connect(tmp_path / "new" / restore.UNPACKED / name)
+            other.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            others.append(other)
+        mark_restored(samples, registry, now_ms)
+
+    monkeypatch.setattr(restore, "mark_restored", mark)
+    restore.restore(tmp_path / "new", pack(tmp_path / "file", parts), now_ms=NOW_MS)
+    with closing(sqlite3.connect(tmp_path / "new" / "samples.db")) as connection:
+        assert connection.execute("SELECT restored FROM boots").fetchall() == [(1,)]
+    with closing(sqlite3.connect(tmp_path / "new" / "registry.db")) as connection:
+        assert connection.execute("SELECT key FROM entries WHERE key = 'notice/restored'").fetchall()
+    for other in others:
+        other.close()
+
+
+def test_a_disk_that_fills_up_at_the_last_step_leaves_the_old_data(
+    tmp_path: Path, parts: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(state_dir: Path, journal: object) -> None:
+        (state_dir / f"{restore.JOURNAL}.new").touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(restore, "_write_journal", full)
+    refused(tmp_path, pack(tmp_path / "file", parts), "the disk is full")
 
 
 def test_not_while_a_gateway_holds_the_directory(tmp_path: Path, parts: dict[str, bytes]) -> None:
@@ -374,6 +411,8 @@ def test_in_the_middle_of_a_restore_nobody_else_may_use_the_directory(tmp_path: 
 
     with pytest.raises(ConfigError, match="starting the gateway completes it"):
         run(devices_add())
+    with pytest.raises(ConfigError, match="starting the gateway completes it"):
+        backup.make(state, tmp_path / "file", now_ms=NOW_MS)
     assert run(found(state)) == (3, 3)
     run(devices_add())
 
