@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,9 +143,15 @@ class End:
 
 
 def reckon(
-    measured: Sequence[Measured], ends: Sequence[End], got: Delivered, *, power_loss: str, taken: int
+    measured: Sequence[Measured],
+    ends: Sequence[End],
+    got: Delivered,
+    *,
+    power_loss: str,
+    taken: int,
+    boot_ids: Mapping[str, int] | None = None,
 ) -> Reckoning:
-    """Everything of one board. `taken` is the chips' own count."""
+    """Everything of one board. `taken` is the chips' own count, `boot_ids` what is known of which boot has which."""
     outcome = Reckoning(taken=taken, delivered=got.samples, repeated=got.repeated, problems=list(got.contradictions))
     by_boot: dict[int, list[Measured]] = {}
     for entry in measured:
@@ -154,7 +160,7 @@ def reckon(
     outcome.interrupted += taken - len(measured)  # counted, and the power went before the log was written
     if taken - len(measured) > len(ends):
         outcome.problems.append(f"{taken - len(measured)} measurements are not in the truth log")
-    of_boot = _pair(by_boot, got, outcome)
+    of_boot = _pair(by_boot, got, outcome, boot_ids or {})
     for boot_id, delivered in got.boots.items():
         _holes(boot_id, delivered, outcome)
         outcome.problems += _journal_kept(delivered)
@@ -171,7 +177,9 @@ def reckon(
     return outcome
 
 
-def _pair(by_boot: dict[int, list[Measured]], got: Delivered, outcome: Reckoning) -> dict[str, int]:
+def _pair(
+    by_boot: dict[int, list[Measured]], got: Delivered, outcome: Reckoning, boot_ids: Mapping[str, int]
+) -> dict[str, int]:
     """boot_id -> boot of the board: by what was measured; where too little was delivered to tell, by the boots around
     it."""
     seen: dict[tuple[Any, ...], set[int]] = {}
@@ -190,8 +198,10 @@ def _pair(by_boot: dict[int, list[Measured]], got: Delivered, outcome: Reckoning
             lead = ranked[0][1] - (ranked[1][1] if len(ranked) > 1 else 0)
             if lead:
                 ballots.append((lead, ranked[0][1], boot_id, ranked[0][0]))
-    found: dict[str, int] = {}
+    found: dict[str, int] = {boot_id: boot_ids[boot_id] for boot_id in got.boots if boot_id in boot_ids}
     for _, count, boot_id, number in sorted(ballots, reverse=True):
+        if boot_id in found:
+            continue
         if number not in found.values():
             found[boot_id] = number
         elif count > 3:

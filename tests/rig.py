@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,22 @@ def add_device(name: str, profile_file: Path, state: Path) -> str:
     return token[1]
 
 
+class NamedBoots(EmulatedBoard):
+    """A board of which we read on the console which boot_id each of its starts has: of a boot that delivered nothing
+    but its end, nothing else would tell."""
+
+    def __init__(self, *words: Any, console: Callable[[str], None] | None = None, **more: Any) -> None:
+        self.boot_ids: dict[str, int] = {}
+
+        def listen(line: str) -> None:
+            if named := re.search(r" info \S+, boot \d+ \(([0-9a-f]{16})\)$", line):
+                self.boot_ids[named[1]] = self.boots
+            if console is not None:
+                console(line)
+
+        super().__init__(*words, console=listen, **more)
+
+
 def make_board(
     directory: Path,
     profile_file: Path,
@@ -71,7 +87,7 @@ def make_board(
     device: str = "greenhouse",
     seed: int = 7,
     **more: Any,
-) -> EmulatedBoard:
+) -> NamedBoots:
     """A board for a gateway (or a fault proxy) on `port`, with a truth log. Its files are in `directory`."""
     settings = {
         "device": device,
@@ -80,7 +96,7 @@ def make_board(
         "wifi": [WIFI],
     }
     profile = load_profile(profile_file)
-    return EmulatedBoard(profile, profile_file.parent, settings, directory=directory, seed=seed, truth=True, **more)
+    return NamedBoots(profile, profile_file.parent, settings, directory=directory, seed=seed, truth=True, **more)
 
 
 def hurried(factor: int) -> dict[str, str]:
@@ -293,6 +309,7 @@ def outcome_of(board: EmulatedBoard, subscriber: Subscriber, power_loss: str = "
         subscriber.of(board.name),
         power_loss=power_loss,
         taken=sum(board.taken().values()),
+        boot_ids=board.boot_ids if isinstance(board, NamedBoots) else {},
     )
 
 

@@ -82,6 +82,7 @@ def test_a_board_re_flashed_with_another_profile_still_delivers_what_it_held_und
                     await more(subscriber, 60)
                     await again.stop()
                     again.endings.extendleft(reversed(board.endings))
+                    again.boot_ids |= board.boot_ids
                     outcome = await settle(again, subscriber)
                     assert outcome.problems == []
                     assert outcome.delivered == outcome.taken
