@@ -116,7 +116,12 @@ def _command(device: str, row: dict[str, Any]) -> str:
 
 
 def _clock(at_ms: int | None) -> str:
-    return "" if at_ms is None else datetime.fromtimestamp(at_ms / 1000).strftime("%H:%M:%S.%f")[:-3]
+    if at_ms is None:
+        return ""
+    try:
+        return datetime.fromtimestamp(at_ms / 1000).strftime("%H:%M:%S.%f")[:-3]
+    except (ValueError, OverflowError, OSError):  # a board may claim any time
+        return "??:??:??.???"
 
 
 def _samples(message: dict[str, Any]) -> list[str]:

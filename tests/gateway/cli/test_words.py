@@ -36,6 +36,7 @@ def test_tail_marks_times_that_are_not_certain_and_tells_corrections() -> None:
         "quality": "estimated", "values": {"temperature": [21.5]},
     }  # fmt: skip
     assert lines(message) == [f"{clock(T0_MS)} greenhouse #7 temperature=21.5 (time estimated)"]
+    assert lines(message | {"at_ms": [1 << 53]}) == ["??:??:??.??? greenhouse #7 temperature=21.5 (time estimated)"]
     assert lines(message | {"quality": "synced"}) == [f"{clock(T0_MS)} greenhouse #7 temperature=21.5"]
     corrected = {
         "type": "corrected",

@@ -232,9 +232,8 @@ def test_a_power_cut_cannot_have_cost_more_than_fits_between_two_boots(tmp_path:
             await device.send({"type": "gap", "boot": 1, "from": 5, "to": None, "at_most": 99, "why": "power_loss"})
             await device.acked(5)
             (gap,) = [record for record in await door.records() if isinstance(record, Gap)]
-            assert (
-                gap.at_most == 4 + 2 * (1 + 2) + 1 + 2 * (0 + 2) + 1
-            )  # climate every second, vitals every ten; events
+            climate, vitals = 2 * (1 + 2) + 1, 2 * (0 + 2) + 1  # samples every second and every ten, and their events
+            assert gap.at_most == 4 + climate + vitals
 
     run(scenario())
 

@@ -81,14 +81,21 @@ const time = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digi
 const shortTime = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 
+/** No `Date` reaches further, and one that does throws when it is shown. A board may claim any time. */
+const LAST_MS = 8.64e15;
+const within = (at_ms: number): number => Math.min(LAST_MS, Math.max(-LAST_MS, at_ms));
+
 /** "19:02:11" */
-export const clockTime = (at_ms: number): string => time.format(at_ms);
+export const clockTime = (at_ms: number): string => time.format(within(at_ms));
 
 /** "19:02" */
-export const clockMinute = (at_ms: number): string => shortTime.format(at_ms);
+export const clockMinute = (at_ms: number): string => shortTime.format(within(at_ms));
 
 /** "22 Nov" */
-export const date = (at_ms: number): string => day.format(at_ms);
+export const date = (at_ms: number): string => day.format(within(at_ms));
+
+/** For machines: "2026-11-22T19:02:11.000Z" */
+export const isoTime = (at_ms: number): string => new Date(within(at_ms)).toISOString();
 
 /** "19:02:11", and the day where it is not today's. */
 export const when = (at_ms: number, now_ms: number): string =>

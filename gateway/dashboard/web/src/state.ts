@@ -147,16 +147,13 @@ export function reduce(state: State, action: Action, heard_ms: number): State {
 }
 
 /**
- * Within one boot the sequence decides, since times may be corrected; between boots the time. Of an unknown boot, a value from
- * ahead of the gateway's clock gives way to any: nobody knows its sequence, and its time was wrong.
+ * Within one boot the sequence decides, since times may be corrected; between boots the time, unless the one that is known is
+ * from ahead of the gateway's clock: its time was wrong. The gateway decides it alike (live.py).
  */
 function superseded(known: Newest | undefined, other: Newest, now_ms: number): boolean {
   if (!known) return true;
-  if (known.boot_id === undefined) {
-    if (known.at_ms > now_ms + AHEAD_MS) return true;
-  } else if (known.boot_id === other.boot_id) {
-    return other.seq! >= known.seq!;
-  }
+  if (known.boot_id !== undefined && known.boot_id === other.boot_id) return other.seq! >= known.seq!;
+  if (known.at_ms > now_ms + AHEAD_MS) return true;
   return other.provisional ? other.at_ms > known.at_ms : other.at_ms >= known.at_ms;
 }
 

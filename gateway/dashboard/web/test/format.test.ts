@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { age, bytes, duration, facts, number, reading, staleAfterMs } from "../src/format.ts";
+import { age, bytes, clockMinute, clockTime, date, duration, facts, isoTime, number, reading, staleAfterMs, when } from "../src/format.ts";
 
 const NO_LABELS = { unit: "°C", decimals: 2, labels: {} };
 
@@ -49,4 +49,10 @@ test("a value may be three periods old, and five seconds at least", () => {
 test("facts are a line of names and values", () => {
   assert.equal(facts({ uptime_ms: 81234, ok: true, rate: 1.25, note: null }), "uptime_ms 81\u202f234 · ok true · rate 1.25 · note null");
   assert.equal(facts({}), "");
+});
+
+test("no time that a board claims stops the page", () => {
+  for (const at_ms of [2 ** 53, -(2 ** 53), 2 ** 60]) {
+    for (const words of [clockTime(at_ms), clockMinute(at_ms), date(at_ms), when(at_ms, 0), isoTime(at_ms)]) assert.ok(words);
+  }
 });

@@ -49,10 +49,16 @@ test("within one boot the sequence decides: a clock that is set back does not fr
   assert.equal(temperature(after(START, AHEAD, samples([T0_MS + 2 * HOUR_MS], { temperature: [5] }, { seq: [6] }))).value, 30);
 });
 
+const other = (at_ms: number) => samples([at_ms], { temperature: [22] }, { seq: [8], boot_id: "0c5d9be1f2a34477" });
+
 test("between boots the time decides", () => {
-  const other = (at_ms: number) => samples([at_ms], { temperature: [22] }, { seq: [8], boot_id: "0c5d9be1f2a34477" });
-  assert.equal(temperature(after(START, AHEAD, other(T0_MS + 1000))).value, 30);
-  assert.equal(temperature(after(START, AHEAD, other(T0_MS + HOUR_MS))).value, 22);
+  const live = samples([T0_MS + 2000], { temperature: [30] }, { seq: [7] });
+  assert.equal(temperature(after(START, live, other(T0_MS + 1000))).value, 30);
+  assert.equal(temperature(after(START, live, other(T0_MS + 2000))).value, 22);
+});
+
+test("a boot that began after the clock was set back is shown at once, as the gateway does", () => {
+  assert.equal(temperature(after(START, AHEAD, other(T0_MS + 1000))).value, 22);
 });
 
 test("what a snapshot brings from ahead of the gateway's clock gives way to the first live sample", () => {

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
 import { Chart, type Lost } from "../chart.ts";
-import { age, reading, readingText, staleAfterMs, when } from "../format.ts";
+import { age, isoTime, reading, readingText, staleAfterMs, when } from "../format.ts";
 import { eachFrame } from "../frames.ts";
 import type { Latest, Quantity } from "../protocol.ts";
 import { gatewayNow_ms, now_ms } from "../store.ts";
@@ -39,7 +39,7 @@ export const isOld = (at_ms: number, period_ms: number): boolean => now_ms.value
 export function Age({ at_ms, period_ms }: { at_ms: number | null | undefined; period_ms: number }) {
   if (at_ms == null) return <span class="age none">no value yet</span>;
   return (
-    <time class={`age ${isOld(at_ms, period_ms) ? "old" : ""}`} dateTime={new Date(at_ms).toISOString()} title={when(at_ms, now_ms.peek())}>
+    <time class={`age ${isOld(at_ms, period_ms) ? "old" : ""}`} dateTime={isoTime(at_ms)} title={when(at_ms, now_ms.peek())}>
       {age(now_ms.value - at_ms)}
     </time>
   );

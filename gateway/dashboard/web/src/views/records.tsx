@@ -1,7 +1,7 @@
 // What was refused and what happened, newest first.
 
 import { useMemo } from "preact/hooks";
-import { when } from "../format.ts";
+import { isoTime, when } from "../format.ts";
 import type { DeviceEvent, Gap, Quantity, Refused } from "../protocol.ts";
 import { gapKey } from "../state.ts";
 import { now_ms } from "../store.ts";
@@ -87,7 +87,7 @@ export function Log({ rows, quantities }: { rows: readonly DeviceEvent[]; quanti
     () =>
       shown.map((row) => (
         <li key={`${row.boot_id} ${row.seq}`}>
-          <time class="time" dateTime={new Date(row.at_ms).toISOString()}>
+          <time class="time" dateTime={isoTime(row.at_ms)}>
             {when(row.at_ms, now_ms.peek())}
           </time>
           <span class={WARNINGS.has(row.code) ? "warn" : ""}>{eventWords(row, quantities)}</span>
