@@ -63,12 +63,15 @@ class Journal:
             held = [other for other in held if other.id != before[0].id]  # a cut struck between the two files
             self._find_end(*before)
             new.append(before[0])
-        new += self._orphans(held + new)
-        held = [boot for boot in held + new if self._settle(boot)]
+        orphans = self._orphans(held + new)
+        held = sorted(held + orphans, key=lambda boot: boot.number) + new
+        new += orphans
+        held = [boot for boot in held if self._settle(boot)]
         self._bound(held)
         for boot in new:
             if boot in held:
                 self._try(self._files.write_ended, boot)
+        number = max([number] + [other.number for other in held])
         boot = Boot(free_number(number + 1, held), id, profile)
         self.reserve(boot, 0, True)
         if self._written:
@@ -106,15 +109,17 @@ class Journal:
         kept = self._segments.end(boot)
         run = self._tails.read(boot)
         if run and run.next > kept:
-            if run.first > kept:  # what lies between is acknowledged: it had to be, before a tail was used again
-                self._drop(boot)
+            if run.first > kept and run.next - run.first == SLOTS:
+                self._drop(boot)  # what lies between is acknowledged: it had to be, before a tail was used again
             try:
                 kept = self._segments.append(boot, run, max(kept, run.first), run.next)
+                if kept < run.next:  # a segment ended among them
+                    kept = self._segments.append(boot, run, kept, run.next)
                 boot.t_ms = run.t_ms(run.next - 1) if run.kind(run.next - 1) < 2 else boot.t_ms
             except OSError as error:  # then they are lost: `below` says how many
                 self._failed(error)
             below = max(below, run.next + 1) if kept < run.next else below
-        boot.next = boot.kept = max(kept, boot.base)
+        boot.next = boot.kept = max(kept, boot.base, boot.freed_to)
         if strict:  # one record at most was taken and not yet written
             below = max(boot.next, run.next if run else 0) + 1
         boot.below = below if below > boot.next else 0
@@ -140,9 +145,12 @@ class Journal:
         """Finds where what is held of an ended boot begins. False where nothing is held: it is forgotten."""
         segments = self._segments
         first = segments.first(boot.number)
-        while first is not None and segments.first_end(boot.number, boot.next) <= boot.freed_to:
-            segments.remove_first(boot.number)  # a cut struck while it was freed
-            first = segments.first(boot.number)
+        try:
+            while first is not None and segments.first_end(boot.number, boot.next) <= boot.freed_to:
+                segments.remove_first(boot.number)  # a cut struck while it was freed
+                first = segments.first(boot.number)
+        except OSError as error:
+            self._failed(error)
         if boot.base >= boot.end():
             pass  # a cut struck while it was forgotten
         elif boot.freed_to > boot.base:
@@ -253,7 +261,8 @@ class Journal:
             if boot.freed_to <= boot.base:
                 boot.freed_from = start
                 boot.freed_samples = 0
-            boot.freed_samples += segments.samples(boot, start, end)
+            uncounted = max(start, boot.freed_to)  # where it could not be removed last time, it has been counted
+            boot.freed_samples += segments.samples(boot, uncounted, end)
             boot.freed_to = end
             try:
                 if boot is boots[-1]:

@@ -124,8 +124,8 @@ class Outbox:
             self._retry = None
         ring = self.ring
         boot = self.running
-        if ring.next + journal.ahead >= journal.below:
-            journal.reserve(boot, ring.next, True)
+        if self._behind or ring.next + journal.ahead >= journal.below:  # behind: the last promise may not be on flash
+            journal.reserve(boot, ring.next, not self._behind)
         pending = ring.next - max(boot.kept, boot.base)
         self._watch(now, online)
         if journal.each:
@@ -156,6 +156,7 @@ class Outbox:
         if journal is None:
             return self.backlog()
         self._retry = None
+        boot.next = self.ring.next  # Ctrl-C may have come between the two
         self._spill(self.ring.next)
         left = self.ring.next - max(boot.kept, boot.base)
         if not left:

@@ -518,4 +518,96 @@ def test_none_loses_nothing_to_a_cut_while_the_newest_records_are_put_into_a_new
     check.true(cuts > 5, cuts)
 
 
+def test_none_loses_nothing_where_the_segment_ends_among_the_newest_records():
+    for count in range(310, 345):
+        board = Board(each=True, slots=32)
+        board.box.put_event(5, b'"code":"' + b"x" * 300 + b'"')
+        board.samples(count)
+        board.cut()
+        frames = joined(board.sent())[1:]
+        check.equal(frames, [samples(1, 1, count), gap(1, count + 1, count + 1, b"power_loss", 0, 1)])
+
+
+def test_none_gives_up_only_what_cannot_be_read_where_one_of_the_newest_records_is_damaged():
+    board = Board(each=True, slots=32)
+    board.samples(79)
+    end = board.box.running.kept
+    check.true(end < 77, end)
+    with open(ROOT + "/outbox/tails/%d" % (77 % 16), "wb") as file:
+        file.write(b"worn")
+    board.cut()
+    frames = joined(board.sent())
+    check.equal(frames[0], samples(1, 0, end - 1))
+    wanted = [gap(1, end, 77, b"other", 78 - end), samples(1, 78, 78), gap(1, 79, 79, b"power_loss", 0, 1)]
+    check.equal(frames[1:], wanted)
+
+
+def test_none_does_not_promise_what_lies_in_memory_when_a_failing_flash_is_back():
+    cuts = 0
+    while True:
+        board = Board(each=True, slots=64)
+        board.samples(5)
+        board.flash.fails = -5
+        board.samples(60)
+        board.turn()
+        board.flash.fails = 0
+        board.flash.cut_at = board.flash.operations + cuts
+        try:
+            board.turn(11000)
+        except (OSError, ramflash.PowerCut):
+            pass
+        if not board.flash.dead:
+            break
+        cuts += 1
+        board.cut()
+        frames = joined(board.sent())
+        bound = frames[-1][4][2] if frames[-1][1] == GAP else 0
+        have = sum(frame[3] + 1 - frame[2] for frame in frames) - (bound > 0)
+        check.true(have + bound >= 65 or cuts <= 2, (cuts, have, bound))  # 2: until the promise is on flash
+    check.true(cuts > 3, cuts)
+
+
+def test_what_was_freed_and_acknowledged_hides_nothing_that_came_after():
+    board = Board(blocks=40, flash_bytes=32768, slots=32)
+    while not board.box.running.freed_to:
+        board.samples(1)
+        board.turn(100)
+    board.turn(online=True)
+    board.sent()
+    board.box.ack(1, board.box.next - 1)
+    end = board.box.next
+    board.samples(3)
+    board.turn(online=True)
+    board.cut()
+    kind, seq, _, (why, _, at_most) = joined(board.sent())[-1][1:]
+    check.equal((kind, why), (GAP, b"power_loss"))
+    check.true(seq <= end and seq + at_most >= end + 3, (seq, at_most, end))
+
+
+def test_ctrl_c_between_a_record_and_its_count_loses_nothing():
+    board = Board()
+    board.samples(3)
+    board.sent()
+    board.box.ack(1, 2)
+    board.box.ring.put_sample(0, 3000, array("i", [1003, 1004]), 2)  # Ctrl-C comes right behind it
+    check.equal(board.box.save(), 0)
+    board.cut()
+    check.equal(joined(board.sent()), [samples(1, 3, 3)])
+
+
+def test_numbers_go_on_from_held_boots_where_the_file_of_the_last_one_is_damaged():
+    board = Board()
+    for _ in range(3):
+        board.samples(3)
+        board.box.save()
+        board.cut()
+    os.remove(ROOT + "/outbox/boots/running")
+    os.remove(ROOT + "/outbox/boots/1")
+    board.cut()
+    check.equal([boot.number for boot in board.box.boots()], sorted(boot.number for boot in board.box.boots()))
+    board.samples(3)
+    board.cut()
+    check.equal([int(boot.id, 16) for boot in board.box.boots()][-2:], [5, 6])
+
+
 check.run(globals())
