@@ -35,8 +35,11 @@ class Remembered:
 
     def keep_only(self, boot_ids: Sequence[str]) -> None:
         """Forget all other boots: those that `hello` does not list hold nothing any more. But times that may still be
-        corrected are kept, a bounded number of them."""
-        others = [boot_id for boot_id, time in self.times.items() if time.awaits and boot_id not in boot_ids]
+        corrected are kept, a bounded number of them, and what is newer, as they may be placed by that: else those would
+        live on behind them in a chain without an end, and never learn the date."""
+        others = [boot_id for boot_id in self.times if boot_id not in boot_ids]
+        while others and not self.times[others[0]].awaits:
+            others.pop(0)
         kept = {*boot_ids, *others[-MORE_BOOTS:]}
         self.times = {boot_id: time for boot_id, time in self.times.items() if boot_id in kept}
         self.trends = {boot_id: trend for boot_id, trend in self.trends.items() if boot_id in boot_ids}

@@ -14,7 +14,7 @@ from gateway.device.stamps import BootTime, Now, WallWatch, floor_ms
 from gateway.device.timesync import Exchange
 from gateway.model import Quality
 from gateway.store.port import Committed
-from tests.gateway.device.timeworld import TRUE_MS, YEAR_MS, World
+from tests.gateway.device.timeworld import TRUE_MS, YEAR_MS, BoardBoot, World
 
 SYNCED, CORRECTED, ESTIMATED = Quality.SYNCED, Quality.CORRECTED, Quality.ESTIMATED
 DAY_MS = 86_400_000
@@ -613,6 +613,39 @@ def test_a_loose_wire_before_the_power_cut_is_within_the_bound() -> None:
         lost += 2 + 2  # a sample of each, and `sensor.failed` or `sensor.ok`
         lost += 2 * (t_ms % 10_000 == 0)  # `samples.missed`
     assert most_taken(20_000, [1_000, 1_000]) >= lost
+
+
+# ---- what a board may do to the gateway's memory
+
+
+def say_hello(world: World, *boots: int) -> None:
+    """A hello that lists these boots, whatever they hold."""
+    world.disconnect()
+    known = world.boots
+    world.boots = [BoardBoot(number, world.now_ms, held=[(0, 0)]) for number in boots]
+    world.connect()
+    world.boots = known
+
+
+def test_a_board_that_restarts_for_ever_makes_no_chain_of_boots_that_grows() -> None:
+    """Something of its first boot may still be corrected, and of those behind it nothing ever came."""
+    world = World(trusted=False)
+    world.connect()
+    world.take(2)
+    world.send(2)
+    world.commit()
+    for number in range(1, 1_500):
+        say_hello(world, number, number + 1)
+        assert len(world.memory.times) <= 128
+    world.settle()
+    assert all(time.zero_ms(world.now) for time in world.memory.times.values())
+
+
+def test_boots_that_are_listed_in_another_order_make_no_circle() -> None:
+    world = World(trusted=False)
+    say_hello(world, 1, 2)
+    say_hello(world, 2, 1)
+    assert [time.zero_ms(world.now) > 0 for time in world.memory.times.values()] == [True, True]
 
 
 # ---- small parts
