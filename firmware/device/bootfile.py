@@ -1,6 +1,6 @@
 """Shell: what a boot leaves behind for the next one: one small file each, rewritten rarely.
 
-`running` is of the boot that runs, `<number>` of each that has ended and is not wholly acknowledged. 85 bytes: so
+`running` is of the boot that runs, `<number>` of each that has ended and is not wholly acknowledged. 97 bytes: so
 small a file lies inside its directory (littlefs, up to 128 bytes), and rewriting it is one commit that shows either
 the old or the new, and erases 0.05 blocks. The rest of what must survive is in the segments.
 
@@ -15,8 +15,8 @@ from micropython import const
 from struct import pack, unpack
 
 _MAGIC = b"MGB1"
-_RECORD = "<4sBI8s8sQQQQQQQ"
-_BYTES = const(81)  # and 4 of CRC
+_RECORD = "<4sBI8s8sQQQQQQQIQ"
+_BYTES = const(93)  # and 4 of CRC
 _CLEAN = const(1)
 _STRICT = const(2)
 _HIGHEST = const(0x7FFFFFFF)
@@ -30,6 +30,7 @@ class Boot:
     below                   no record of an ended boot reached it: what lies between `next` and `below` may have been
                             taken and lost, and is the open gap that ends it. 0: nothing was lost
     freed_from, freed_to    were freed because the flash was full, with `freed_samples`
+    forgotten               [boots, records] of older ones that made way for it, which its second record tells
     """
 
     def __init__(self, number, id, profile):
@@ -40,6 +41,7 @@ class Boot:
         self.below = 0
         self.freed_from = self.freed_to = self.freed_samples = 0
         self.refused_to = self.refused_samples = 0  # from base on: what the gateway cannot read
+        self.forgotten = [0, 0]
         self.t_ms = None  # when the newest record was taken
         self.columns = None  # of another profile than the running one, once they are read
 
@@ -97,6 +99,7 @@ class BootFiles:
             boot.freed_to,
             boot.freed_samples,
             0 if boot.t_ms is None else boot.t_ms + 1,
+            *boot.forgotten,
         )
         with open("%s/%s" % (self._folder, name), "wb") as file:
             file.write(data + pack("<I", crc32(data)))
@@ -115,6 +118,7 @@ class BootFiles:
         boot.freed_from, boot.freed_to, boot.freed_samples = fields[8:11]
         boot.sent, boot.kept = boot.base, boot.next
         boot.t_ms = fields[11] - 1 if fields[11] else None
+        boot.forgotten = list(fields[12:14])
         return boot, bool(fields[1] & _CLEAN), bool(fields[1] & _STRICT)
 
     # -- columns -------------------------------------------------------------------------------------------------------

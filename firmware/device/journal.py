@@ -25,12 +25,8 @@ class Journal:
     def __init__(self, root, flash_bytes, step, each, log):
         """`root`: where the flash is mounted, "" on a board. `flash_bytes`: for segments. `step`: how many records are
         promised at a time. `each`: every record is on flash before it is sent."""
-        folder = root + "/outbox"
-        for path in (folder, folder + "/boots", folder + "/segments", folder + "/tails"):
-            try:
-                os.mkdir(path)
-            except OSError:
-                pass  # it is there; or the flash fails, which will show
+        self._folder = folder = root + "/outbox"
+        self._make_folders()
         self._old_counter = root + "/boot.json"
         self._files = BootFiles(folder + "/boots")
         segment_bytes = min(_LARGEST_SEGMENT, flash_bytes // 8 // BLOCK * BLOCK)
@@ -67,13 +63,16 @@ class Journal:
         held = sorted(held + orphans, key=lambda boot: boot.number) + new
         new += orphans
         held = [boot for boot in held if self._settle(boot)]
-        self._bound(held)
-        for boot in new:
-            if boot in held:
-                self._try(self._files.write_ended, boot)
+        surplus = _surplus(held)
         number = max([number] + [other.number for other in held])
-        boot = Boot(free_number(number + 1, held), id, profile)
+        boot = Boot(free_number(number + 1, held + surplus), id, profile)
+        self._count_forgotten(boot, surplus, before[0] if before else None)
+        for other in new:
+            if other in held:
+                self._try(self._files.write_ended, other)
         self.reserve(boot, 0, True)
+        for other in surplus:  # now that it is written down
+            self.forget(other)
         if self._written:
             try:
                 os.remove(self._old_counter)
@@ -165,17 +164,23 @@ class Journal:
         self.forget(boot)
         return False
 
-    def _bound(self, held):
-        """A device that starts again and again keeps the boots that hold most."""
-        boots = records = 0
-        while len(held) > MAX_BOOTS:
-            boot = min(held, key=lambda boot: boot.next - boot.base)
-            held.remove(boot)
-            boots += 1
-            records += max(boot.next, boot.below) - boot.base
-            self.forget(boot)
-        if boots:
-            self.forgotten = (boots, records)
+    def _count_forgotten(self, boot, surplus, before):
+        """What `boot` has to tell: the `surplus`, and what those of them, or the boot before, did not come to tell."""
+        for other in surplus:
+            boot.forgotten[0] += 1
+            boot.forgotten[1] += max(other.next, other.below) - other.base
+            if other.base < 2 and other is not before:
+                self._pass_on(other, boot)
+        if before and (before.next < 2 or before in surplus and before.base < 2):
+            self._pass_on(before, boot)
+        if boot.forgotten[0]:
+            self.forgotten = tuple(boot.forgotten)
+
+    @staticmethod
+    def _pass_on(other, boot):
+        boot.forgotten[0] += other.forgotten[0]
+        boot.forgotten[1] += other.forgotten[1]
+        other.forgotten = [0, 0]
 
     # -- while it runs -------------------------------------------------------------------------------------------------
 
@@ -184,6 +189,8 @@ class Journal:
         flash before the next is taken."""
         strict = strict and self.each
         below = _FOREVER if strict else next + self._step
+        if self.failing and not self._written:
+            self._make_folders()  # there was no room for them
         try:
             self._files.write_running(boot, next + 1 if strict else below, strict=strict)
             self._written = True
@@ -304,6 +311,13 @@ class Journal:
         self._drop(boot)
         self.reserve(boot, boot.next, False)
 
+    def _make_folders(self):
+        for path in ("", "/boots", "/segments", "/tails"):
+            try:
+                os.mkdir(self._folder + path)
+            except OSError:
+                pass  # it is there; or the flash fails, which will show
+
     def _drop(self, boot):
         try:
             while self._segments.first(boot.number) is not None:
@@ -322,3 +336,13 @@ class Journal:
         if not self.failing:
             self.failing = True
             self._log("warning", "flash: %s: samples stay in memory" % error)
+
+
+def _surplus(held):
+    """Takes out of `held` what is too much: a device that starts again and again keeps the boots that hold most."""
+    surplus = []
+    while len(held) > MAX_BOOTS:
+        boot = min(held, key=lambda boot: boot.next - boot.base)
+        held.remove(boot)
+        surplus.append(boot)
+    return surplus
