@@ -120,7 +120,9 @@ class Bridge:
     async def start(self) -> None:
         """Go on where the cursor stands. Raises StoreError when the store cannot be asked."""
         entry = await self._store.get(f"{self._key}/cursor")
-        self._saved_cursor = self._read_cursor = self._outflow.cursor = entry.value.decode() if entry else ""
+        self._saved_cursor = self._read_cursor = self._outflow.cursor = (
+            entry.value.decode("utf-8", "replace") if entry else ""
+        )
         if aside := await self._store.get(f"{self._key}/aside"):
             with suppress(msgspec.DecodeError):  # of another version of ours
                 self._link.aside.load(aside.value)

@@ -36,7 +36,7 @@ def _batch(log_id: str, row: Sequence[Any]) -> Batch:
         boot_id=boot_id,
         records=records_of(body, device, first, last),
         offset_ms=offset_ms,
-        quality=_QUALITIES[quality],
+        quality=_QUALITIES.get(quality, Quality.ESTIMATED),  # a bit that SQLite does not guard, as in a body
         received_ms=received_ms,
         cursor=f"{log_id}:{id}",
         profile=profile,

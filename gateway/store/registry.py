@@ -50,7 +50,11 @@ class Registry:
         make_state_directory(self._state_dir)
         check_finished(self._state_dir)
         path = self._database.path
-        if found := await asyncio.to_thread(integrity.damage_of, path):
+        found = await asyncio.to_thread(integrity.damage_of, path)
+        samples = path.with_name("samples.db")
+        if path.exists() and not path.stat().st_size and samples.exists() and samples.stat().st_size:
+            found = "it is empty"
+        if found:
             raise DamagedFile(f"{path} is damaged ({found}); {damage_advice(path)}")
         await self._database.open()
         try:

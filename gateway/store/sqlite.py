@@ -137,10 +137,15 @@ class SqliteStore:
     async def _open_sound_log(self) -> None:
         """Open samples.db, or, where that is damaged, a new one in its place: boards are not locked out, what they
         hold they send again, and the damaged file is kept."""
+        was_there = self._samples_path.exists() and self._samples_path.stat().st_size > 0
         damage = await asyncio.to_thread(integrity.damage_of, self._samples_path)
         if not damage:
             try:
                 await self._open_log()
+                if not was_there and await self._registry.list("outlet/"):
+                    await self._tell_lost(
+                        "samples.missing", "samples.db was not there any more, and a new file was begun"
+                    )
                 integrity.suspect_mark(self._samples_path).unlink(missing_ok=True)
                 return
             except (DamagedFile, Damaged) as error:
@@ -161,6 +166,29 @@ class SqliteStore:
         log.error(text)
         await self._notices.keep(aside.name, "error", text, now_ms)
 
+    async def _tell_lost(self, id: str, what: str) -> None:
+        text = f"{what}; samples that boards do not hold any more are missing. Check the disk or SD card"
+        log.error(text)
+        await self._notices.keep(id, "error", text, self._clock.wall_ms())
+
+    async def _open_feed(self) -> Feed:
+        """Where a cursor is further than the log, the disk has lost what it had confirmed. Those ids are not used
+        again: what gets them next would be taken for published."""
+        newest = await self._writer.open()
+        ours = f"{self._writer.log_id}:".encode()
+        ids = [
+            entry.value.removeprefix(ours)
+            for entry in await self._registry.list("outlet/")
+            if entry.value.startswith(ours)
+        ]
+        furthest = max((int(id) for id in ids if id.isdigit() and len(id) < 16), default=0)
+        if furthest > newest:
+            await self._writer.skip_to(furthest)
+            await self._tell_lost(
+                "samples.lost", f"the disk has lost {furthest - newest} batches that it had confirmed"
+            )
+        return Feed(max(newest, furthest))
+
     async def _open_log(self) -> None:
         async with AsyncExitStack() as parts:
             self._latest = NewestValues()
@@ -172,8 +200,8 @@ class SqliteStore:
                 window_ms=self._window_ms(),
                 may_commit=self._check_may_commit,
             )
-            self._feed = Feed(await self._writer.open())
             parts.push_async_callback(self._writer.close)
+            self._feed = await self._open_feed()
             self._outlets = await self._open_reader(parts)
             self._people = await self._open_reader(parts)
             parts.callback(self._feed.close)

@@ -130,8 +130,13 @@ class Writer:
             return await self._database.run(self._load)
         except StoreError as error:
             await self._database.close()
-            kind = DamagedFile if isinstance(error, Damaged) else ConfigError
+            # Unavailable: it may be well another time. Else what we once made is not there any more: a table, say.
+            kind = DamagedFile if isinstance(error, Damaged) or not isinstance(error, Unavailable) else ConfigError
             raise kind(f"cannot read {error}") from error
+
+    async def skip_to(self, id: int) -> None:
+        """Use no id up to `id`: a cursor stands there already. Before the first append. Raises `Unavailable`."""
+        await self._database.run(self._skip_to, id)
 
     @property
     def damage(self) -> str:
@@ -349,6 +354,8 @@ class Writer:
 
     def _load(self, connection: sqlite3.Connection) -> int:
         meta = dict(connection.execute("SELECT key, value FROM meta"))
+        if not {"log", "highest_id"} <= meta.keys():
+            raise StoreError("samples.db: it lacks its own id")
         self.log_id = str(meta["log"])
         self.restored_ms = meta.get("restored_ms")
         highest = connection.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()[0]
@@ -369,6 +376,10 @@ class Writer:
             dropped = counts.quarantined - self._quarantine_kept.get(device_id, 0)
             self._counts[name] = msgspec.structs.replace(counts, quarantine_dropped=dropped, pruned=pruned)
         return newest
+
+    def _skip_to(self, connection: sqlite3.Connection, id: int) -> None:
+        connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'highest_id'", (id,))
+        self._next_id = max(self._next_id, id + 1)
 
     def _write(self, connection: sqlite3.Connection, appends: Sequence[_Append]) -> _Outcome:
         """One transaction. Memory follows only after COMMIT, so that a failure leaves it as the file is."""

@@ -347,3 +347,68 @@ def test_a_file_system_without_a_write_ahead_log_is_refused(tmp_path: Path, monk
             await Database(tmp_path / "samples.db").open()
 
     run(work())
+
+
+def test_what_a_disk_lost_although_it_had_confirmed_it_is_told_and_its_ids_are_not_used_again(
+    state: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An SD card that lies about syncs. An outlet whose broker is away keeps its cursor for long: what came under the
+    old ids would be behind it, and never be published."""
+
+    async def published(store: SqliteStore) -> None:
+        await store.put("outlet/mqtt.x/cursor", (await store.end()).encode())
+
+    async def goes_on(store: SqliteStore) -> None:
+        assert ["it had confirmed" in text for text in notices(store)] == [True]
+        epoch = await store.claim("greenhouse", "gw")
+        await store.append(epoch, batch(*samples(20_000, 20_009)))
+
+    async def at_last(store: SqliteStore) -> None:
+        cursor = await store.get("outlet/mqtt.x/cursor")
+        assert cursor is not None
+        assert seqs(await store.read(cursor.value.decode())) == list(range(20_000, 20_010))
+
+    with_store(state, published)
+    with closing(sqlite3.connect(state / "samples.db")) as connection, connection:
+        connection.execute("DELETE FROM batches WHERE id > 15")
+        connection.execute("UPDATE boots SET through = 19999")
+    with_store(state, goes_on)
+    with_store(state, at_last)
+    assert "the disk has lost 5 batches" in caplog.text
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_log_that_is_not_there_any_more_is_told(state: Path, empty: bool) -> None:
+    (state / "samples.db").unlink()
+    if empty:
+        (state / "samples.db").touch()
+
+    async def work(store: SqliteStore) -> None:
+        assert ["was not there any more" in text for text in notices(store)] == [True]
+        epoch = await store.claim("greenhouse", "gw")
+        assert await store.append(epoch, batch(sample(0))) == 0
+
+    with_store(state, work)
+
+
+def test_a_registry_that_became_empty_is_not_replaced(state: Path) -> None:
+    (state / "registry.db").write_bytes(b"")
+
+    async def work(store: SqliteStore) -> None:
+        raise AssertionError("every board would be locked out without a word")
+
+    with pytest.raises(ConfigError, match=r"registry\.db is damaged \(it is empty\).*restore a backup"):
+        with_store(state, work)
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM meta", "DROP TABLE untaken", "UPDATE batches SET quality = 'x'"])
+def test_a_log_that_lacks_something_of_its_own_stops_no_start(state: Path, sql: str) -> None:
+    with closing(sqlite3.connect(state / "samples.db")) as connection, connection:
+        connection.execute(sql)
+
+    async def work(store: SqliteStore) -> None:
+        epoch = await store.claim("greenhouse", "gw")
+        assert await store.append(epoch, batch(sample(10_000))) == 10_000
+        assert await store.read("", limit=100)
+
+    with_store(state, work)
