@@ -19,7 +19,7 @@ log = logging.getLogger("samples")
 EVERY_MS = 10_000
 """The same kind of thing from the same device is said once in this time."""
 
-_WORTH_A_WARNING = frozenset({"sensor.failed", "samples.missed", "frame.refused"})
+_WORTH_A_WARNING = frozenset({"sensor.failed", "samples.missed", "frame.refused", "boots.forgotten"})
 
 
 def sentences(batch: Batch) -> list[tuple[str, int, str]]:

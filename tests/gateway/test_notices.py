@@ -23,6 +23,11 @@ def test_a_start_is_no_warning() -> None:
     assert told(Event(0, 5, "boot", None, {"reset_cause": 1})) == [(logging.INFO, "boot: reset_cause 1")]
 
 
+def test_starts_that_were_given_up_are_a_warning() -> None:
+    (said,) = told(Event(1, 5, "boots.forgotten", None, {"boots": 3, "records": 40}))
+    assert said == (logging.WARNING, "boots.forgotten: boots 3, records 40")
+
+
 def test_what_is_lost_or_refused_is_a_warning_with_the_reason() -> None:
     refusal = Refusal("temperature", "185.2", "value.range", "temperature 185.2 is outside -40..85 °C")
     assert told(

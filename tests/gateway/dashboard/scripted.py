@@ -176,7 +176,7 @@ class ScriptedDevice:
             "received_ms": now_ms(), **changes,
         }  # fmt: skip
         self.gaps.insert(0, row)
-        lost = row["at_most"] if row["count"] is None else row["count"]
+        lost = (row["at_most"] or 0) if row["count"] is None else row["count"]
         uncertain = lost if row["count"] is None else 0
         self.counts = {
             **self.counts,

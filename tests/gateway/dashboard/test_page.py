@@ -608,6 +608,8 @@ def test_nothing_is_wider_than_a_small_screen(
 ) -> None:
     greenhouse.refuse("x" * 200)
     gateway.devices["a" * 32] = ScriptedDevice("a" * 32, online=False)
+    moved = {"level": "error", "text": f"Moved aside to /{'x' * 120}.", "since_ms": now_ms(), "id": "samples.db.1"}
+    gateway.panel["notices"] = [moved]
     visitor = visit(**PHONE)
 
     def too_wide() -> dict[int, int]:
@@ -626,6 +628,13 @@ def test_nothing_is_wider_than_a_small_screen(
     wait_for_line(page, "Temperature", columns=30)
     expect(page.locator("tbody tr")).to_have_count(1)
     assert too_wide() == {}
+    visitor.open_list(f"{gateway.url}/#/gateway")
+    assert too_wide() == {}
+    page.set_viewport_size({"width": 320, "height": 800})
+    banner, top = page.get_by_role("alert").bounding_box(), page.locator(".top").bounding_box()
+    assert banner is not None
+    assert top is not None
+    assert banner["y"] >= top["y"] + top["height"]
 
 
 def ground(page: Page) -> str:

@@ -33,8 +33,11 @@ export function gapTimes(gap: Gap, now_ms: number): string {
   return after ? `until ${after}` : `learned of at ${when(gap.received_ms, now_ms)}`;
 }
 
-/** "50 samples", "at most 64 samples", "50 to 114 samples". */
-export function lostWords({ lost, uncertain }: Counts): string {
+/** "50 samples", "at most 64 samples", "50 to 114 samples"; of a gap without a bound nobody knows how many were in it. */
+export function lostWords({ lost, uncertain }: Counts, gaps: readonly Gap[] = []): string {
+  if (gaps.some((gap) => gap.to === null && gap.count === null && gap.at_most === null)) {
+    return lost > uncertain ? `${count(lost - uncertain, "sample")} or more` : "unknown how many samples";
+  }
   if (!uncertain) return count(lost, "sample");
   return uncertain === lost ? `at most ${count(lost, "sample")}` : `${number(lost - uncertain)} to ${count(lost, "sample")}`;
 }
@@ -93,6 +96,8 @@ export function eventWords(row: DeviceEvent, quantities: readonly Quantity[]): s
       return `Sensor ${sensor} works again`;
     case "samples.missed":
       return `${count(Number(data["count"] ?? 0), "sample")} of ${sensor} missed: they were due and could not be taken`;
+    case "boots.forgotten":
+      return `${count(Number(data["records"] ?? 0), "sample")} of ${count(Number(data["boots"] ?? 0), "earlier start")} given up: there were too many starts to keep`;
     case "frame.refused":
       return "The gateway refused a frame";
     default:

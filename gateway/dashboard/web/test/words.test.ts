@@ -44,6 +44,9 @@ test("what is lost is a count, a bound, or between the two", () => {
   assert.equal(lostWords(counts), "114 samples");
   assert.equal(lostWords({ ...counts, uncertain: 114 }), "at most 114 samples");
   assert.equal(lostWords({ ...counts, uncertain: 64 }), "50 to 114 samples");
+  const noBound = gap({ to: null, count: null, at_most: null, why: "gateway_restored" });
+  assert.equal(lostWords({ ...counts, uncertain: 64 }, [noBound]), "50 samples or more");
+  assert.equal(lostWords({ ...counts, lost: 0 }, [noBound]), "unknown how many samples");
 });
 
 test("nothing lost is said only where that is true", () => {

@@ -28,7 +28,7 @@ export function Delivery({ device }: { device: DeviceState }) {
       <dl class="facts">
         <Fact name="Stored">{count(counts.samples, "sample")}</Fact>
         <Fact name="Lost" warn={counts.lost > 0 || counts.gaps > 0}>
-          {counts.gaps ? `${lostWords(counts)} in ${count(counts.gaps, "gap")}` : device.last_seen_ms === null && !counts.samples ? NOT_MEASURED : "none"}
+          {counts.gaps ? `${lostWords(counts, device.gaps)} in ${count(counts.gaps, "gap")}` : device.last_seen_ms === null && !counts.samples ? NOT_MEASURED : "none"}
         </Fact>
         <Fact name="Refused" warn={counts.quarantined > 0}>
           {counts.quarantined ? count(counts.quarantined, "value") : "none"}

@@ -8,7 +8,7 @@ import { now_ms } from "../store.ts";
 import { eventWords, gapTimes, gapWords } from "../words.ts";
 import { useFew } from "./parts.tsx";
 
-const WARNINGS = new Set(["sensor.failed", "samples.missed", "frame.refused"]);
+const WARNINGS = new Set(["sensor.failed", "samples.missed", "frame.refused", "boots.forgotten"]);
 
 export function Quarantine({ rows, quantities }: { rows: readonly Refused[]; quantities: readonly Quantity[] }) {
   const [shown, more] = useFew(rows, "refused values");
