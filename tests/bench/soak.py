@@ -217,7 +217,12 @@ def main() -> int:
             directory,
             words.keep is not None,
         )
-        report = asyncio.run(soak(options, small_disk(directory)))
+        disk = small_disk(directory)
+        try:
+            report = asyncio.run(soak(options, disk))
+        finally:
+            if disk is not None:
+                subprocess.run(["umount", "--lazy", str(disk)], check=False)
     text = json.dumps(report, indent=2)
     if words.report:
         words.report.write_text(text + "\n")
