@@ -123,6 +123,9 @@ class Bridge:
         self._saved_cursor = self._read_cursor = self._outflow.cursor = (
             entry.value.decode("utf-8", "replace") if entry else ""
         )
+        if entry is None:  # from now on retention counts what we miss, also if the broker is never there
+            with suppress(StoreError):
+                await self._store.create(f"{self._key}/cursor", b"")
         if aside := await self._store.get(f"{self._key}/aside"):
             with suppress(msgspec.DecodeError):  # of another version of ours
                 self._link.aside.load(aside.value)

@@ -125,7 +125,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         if not read_only:
             _prepare(connection, path)
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // PAGE_BYTES}")
+        page_bytes = int(connection.execute("PRAGMA page_size").fetchone()[0])  # a file keeps that it was made with
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // page_bytes}")
         connection.execute(f"PRAGMA journal_size_limit = {4 * CHECKPOINT_BYTES}")
         if read_only:
             connection.execute("PRAGMA query_only = ON")

@@ -63,6 +63,11 @@ class Registry:
             await self._database.close()
             raise ConfigError(f"cannot read {error}") from error
 
+    @property
+    def damage(self) -> str:
+        """See `Database.damage`."""
+        return self._database.damage
+
     async def close(self) -> None:
         """Idempotent. Changes under way are committed first; watches end."""
         self._closed = True

@@ -96,6 +96,7 @@ class Upkeep:
         )
         if self._space.full and not trouble:  # nothing has come since
             low = f"the disk is full: {self._space.told()}"
+        self._notices.state("registry", "error", self._registry.damage, now_ms)
         self._notices.state("disk", "error" if self._space.full else "warning", low and f"{low}; {FREE_SOME}", now_ms)
 
     async def _probe(self) -> None:

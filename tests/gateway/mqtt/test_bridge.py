@@ -25,6 +25,7 @@ from gateway.model import Batch, Command, Event, Gap, Quality, Refused, Result, 
 from gateway.mqtt.bridge import SAVE_EVERY_S, Bridge
 from gateway.mqtt.embedded import EmbeddedBroker
 from gateway.presence import ConnectionInfo
+from gateway.store.retention import Limits
 from tests.aio import run, until
 from tests.gateway.command.answering import answering
 from tests.gateway.mqtt.witness import WitnessBroker, log_only
@@ -34,6 +35,7 @@ from tests.gateway.mqtt.world import (
     Mosquitto,
     World,
     embedded,
+    free_port,
     in_thread,
     subscriber,
 )
@@ -305,6 +307,20 @@ def test_a_broker_absent_at_the_start_is_only_a_late_cursor(tmp_path: Path, capl
     assert len(sentences) == 3  # away, connected, and away once more as the broker ends
     assert sentences[0].endswith(": nothing listens there; samples wait in the store")
     assert "connected to mqtt://127.0.0.1:" in sentences[1]
+
+
+def test_what_is_deleted_before_a_broker_was_ever_there_is_counted(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with World(tmp_path) as world:
+            await world.add("greenhouse")
+            bridge = await world.bridge(f"mqtt://127.0.0.1:{free_port()}")
+            await world.samples("greenhouse", 10)
+            world.store._upkeep._limits = Limits(None, 1)
+            await world.store._upkeep._prune()
+            assert world.store.stats()["untaken"] == {"mqtt.test": 10}
+            await world.end(bridge)
+
+    run(scenario())
 
 
 @pytest.mark.parametrize("version", [4, None])

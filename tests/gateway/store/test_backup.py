@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.store import archive, backup, restore
+from gateway.store import archive, backup, database, restore
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run
 from tests.gateway.store import disk
@@ -275,3 +275,30 @@ def test_a_finished_backup_survives_a_power_cut(tmp_path: Path, monkeypatch: pyt
     cut.mkdir()
     left.lay_out(cut, disk.nothing, lambda count: 0)
     assert (cut / "file").read_bytes() == (folder / "file").read_bytes()
+
+
+@pytest.mark.parametrize("page_bytes", [1_024, 4_096])
+def test_a_file_with_pages_of_before_is_used_backed_up_and_restored(
+    tmp_path: Path, page_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(database, "PAGE_BYTES", page_bytes)
+        state = made(tmp_path)
+    backup.make(state, tmp_path / "file", now_ms=NOW_MS)
+    restore.restore(tmp_path / "new", tmp_path / "file", now_ms=NOW_MS)
+
+    async def look(directory: Path) -> list[int]:
+        store = SqliteStore(directory, commit_ms=1)
+        await store.open()
+        try:
+            return await everything(store)
+        finally:
+            await store.close()
+
+    assert run(look(tmp_path / "new")) == run(look(state)) != []
+    for directory in (state, tmp_path / "new"):
+        for name in archive.DATABASES:
+            with closing(database.connect(directory / name)) as connection:
+                assert connection.execute("PRAGMA page_size").fetchone() == (page_bytes,)
+                (pages,) = connection.execute("PRAGMA wal_autocheckpoint").fetchone()
+                assert pages * page_bytes == database.CHECKPOINT_BYTES

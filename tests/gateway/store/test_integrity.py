@@ -391,6 +391,22 @@ def test_a_log_that_is_not_there_any_more_is_told(state: Path, empty: bool) -> N
     with_store(state, work)
 
 
+def test_a_registry_that_is_found_damaged_while_it_is_used_is_told(state: Path) -> None:
+    async def work(store: SqliteStore) -> None:
+        def damaged(connection: sqlite3.Connection) -> None:
+            error = sqlite3.DatabaseError("database disk image is malformed")
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise error
+
+        with pytest.raises(Unavailable):
+            await store._registry._database.run(damaged)
+        (text,) = notices(store)
+        assert "registry.db is damaged" in text
+        assert "which boards may connect" in text
+
+    with_store(state, work)
+
+
 def test_a_registry_that_became_empty_is_not_replaced(state: Path) -> None:
     (state / "registry.db").write_bytes(b"")
 
