@@ -40,6 +40,17 @@ class Clock:
         """Unix milliseconds (UTC). May jump when the machine's clock is set."""
         return time.time_ns() // 1_000_000
 
+    def both(self) -> tuple[int, int, bool]:
+        """Monotonic and wall milliseconds of one instant, and whether that wall time can be believed. What is stamped
+        `synced` rests on the three for good: so the date is believed only where it could be before it was read, and
+        the two are read again where another thread, or a machine that slept, came between them."""
+        trusted = self.wall_trusted()
+        for _ in range(3):
+            monotonic_ms, wall_ms = self.monotonic_ms(), self.wall_ms()
+            if self.monotonic_ms() - monotonic_ms <= 1:
+                break
+        return monotonic_ms, wall_ms, trusted
+
     def wall_trusted(self) -> bool:
         """Whether the date can be believed: not before `RELEASED_MS`, and on a PC always from then on, elsewhere once
         the kernel says that it is synchronised.

@@ -155,8 +155,7 @@ class Connection:
         self.do(self.session.close(code, reason=reason))
 
     def now(self) -> Now:
-        clock = self._around.clock
-        return Now(clock.monotonic_ms(), clock.wall_ms(), clock.wall_trusted())
+        return Now(*self._around.clock.both())
 
     def _do(self, output: Output) -> None:
         match output:

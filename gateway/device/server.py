@@ -177,7 +177,7 @@ class DeviceServer:
                 time.corrected()
 
     def _now(self) -> Now:
-        return Now(self._clock.monotonic_ms(), self._clock.wall_ms(), self._clock.wall_trusted())
+        return Now(*self._clock.both())
 
     # The handshake
 

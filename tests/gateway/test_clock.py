@@ -75,3 +75,35 @@ def test_a_clock_turned_by_hand_stands_until_it_is_turned() -> None:
     assert (hand.monotonic_ms(), hand.wall_ms()) == (15, 1_010)
     hand.set_wall(2_000)
     assert (hand.monotonic_ms(), hand.wall_ms()) == (15, 2_000)
+
+
+def test_a_date_that_becomes_known_while_it_is_read_is_not_believed_too_early() -> None:
+    class StepsWhenRead(HandClock):
+        """NTP answers right behind the first look at the wall clock."""
+
+        def wall_ms(self) -> int:
+            wall_ms = super().wall_ms()
+            self.trusted = True
+            self.set_wall(1_790_000_000_000)
+            return wall_ms
+
+    monotonic_ms, wall_ms, trusted = StepsWhenRead(wall_ms=0, trusted=False).both()
+    assert (monotonic_ms, wall_ms, trusted) == (1_000_000, 0, False)
+
+
+def test_the_two_clocks_are_read_together() -> None:
+    class Interrupted(HandClock):
+        """Another thread has the processor for 20 ms right behind the first look at the monotonic clock."""
+
+        times = 0
+
+        def wall_ms(self) -> int:
+            self.times += 1
+            if self.times == 1:
+                self.advance(20)
+            return super().wall_ms()
+
+    clock = Interrupted()
+    apart_ms = HandClock().wall_ms() - HandClock().monotonic_ms()
+    monotonic_ms, wall_ms, _ = clock.both()
+    assert wall_ms - monotonic_ms == apart_ms
