@@ -46,6 +46,10 @@ class ConnectionInfo:
         self._began_s = self.monotonic_s()
         self._recent: deque[tuple[int, int]] = deque(maxlen=RATE_S + 1)  # (second, samples in it)
 
+    def clock_was_set(self, wall_ms: int) -> None:
+        """It began when it did, by the clock as it is now: else a board would be online for years once NTP answers."""
+        self.since_ms = wall_ms - int((self.monotonic_s() - self._began_s) * 1000)
+
     @property
     def samples(self) -> int:
         """Samples committed. Only ever counted up."""

@@ -155,6 +155,8 @@ class DeviceServer:
             now = self._now()
             if sentence := wall.look(now):
                 log.warning("%s", sentence)
+                for connection in self._connections:
+                    connection.info.clock_was_set(now.wall_ms)
             for device, known in list(self._known.items()):
                 try:
                     if known.live is not None:

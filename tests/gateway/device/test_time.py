@@ -213,6 +213,9 @@ def test_a_jump_of_the_wall_clock_moves_no_board_and_is_logged_once(
             assert await stamps(door) == {0: (TRUE_MS, Quality.SYNCED)}
             lines = [record.getMessage() for record in caplog.records if "was set" in record.getMessage()]
             assert len(lines) == 1
+            info = door.presence.get("greenhouse")
+            assert info is not None
+            assert 0 <= clock.wall_ms() - info.since_ms < 5_000, "it is not online for a day"
             assert "keep the time they have" in lines[0]
 
     caplog.set_level(logging.WARNING, "device")
