@@ -31,10 +31,11 @@ class Shelf:
         """(place, what stands there) of every device that has any. What cannot be read is left out, and said."""
         found: dict[str, list[tuple[int, Kept]]] = {}
         for entry in await self._store.list("command/"):
-            _, device, place = entry.key.split("/")
             try:
-                found.setdefault(device, []).append((int(place), _decode(entry.value)))
-            except msgspec.DecodeError as error:
+                _, device, place = entry.key.split("/")
+                kept = int(place), _decode(entry.value)
+                found.setdefault(device, []).append(kept)
+            except (msgspec.DecodeError, ValueError) as error:
                 log.error("%s cannot be read, and its place will be used again: %s", entry.key, error)
         return found
 

@@ -9,6 +9,7 @@ seen/<id>         when it was last heard of, in Unix milliseconds
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import secrets
 import time
@@ -20,6 +21,8 @@ import msgspec
 from gateway.errors import ConfigError, Conflict
 from gateway.profile import Profile
 from gateway.store.port import Entry
+
+log = logging.getLogger("store")
 
 SEEN_EVERY_MS = 600_000
 """`seen` is written this often at most per device: every write wears the SD card."""
@@ -109,17 +112,24 @@ class Devices:
             return None
         device = entry.value.decode()
         found = await self._registry.get(f"device/{device}")
-        if found is None or _decode(found.value).token != _hash(token):
+        record = _read(found) if found else None
+        if record is None or record.token != _hash(token):
             return None
-        return self._info(device, _decode(found.value), await self._last_seen(device))
+        return self._info(device, record, await self._last_seen(device))
 
     async def get(self, device: str) -> DeviceInfo | None:
         found = await self._registry.get(f"device/{device}")
-        return self._info(device, _decode(found.value), await self._last_seen(device)) if found else None
+        record = _read(found) if found else None
+        return self._info(device, record, await self._last_seen(device)) if record else None
 
     async def profile(self, hash: str) -> Profile | None:
+        """None for one that is unknown, or was written by a version with other rules: whoever asks can do without."""
         entry = await self._registry.get(f"profile/{hash}")
-        return Profile.from_json(entry.value) if entry else None
+        try:
+            return Profile.from_json(entry.value) if entry else None
+        except ValueError as error:
+            log.error("the profile %s cannot be read: %s", hash, " ".join(str(error).split())[:300])
+            return None
 
     async def set_hardware(self, device: str, hardware: str) -> None:
         """Remember which piece of hardware `device` is."""
@@ -134,7 +144,9 @@ class Devices:
     async def _set_hardware(self, device: str, hardware: str | None) -> bool:
         """False: no such device."""
         while found := await self._registry.get(f"device/{device}"):
-            record = _decode(found.value)
+            record = _read(found)
+            if record is None:
+                return False
             if record.hardware == hardware:
                 return True
             try:
@@ -157,7 +169,8 @@ class Devices:
         if found is None:
             return False
         await self._registry.delete(f"device/{device}")
-        await self._registry.delete(f"token/{_decode(found.value).token}")
+        if record := _read(found):
+            await self._registry.delete(f"token/{record.token}")
         await self._registry.delete(f"seen/{device}")
         self._seen.pop(device, None)
         self._seen_written.pop(device, None)
@@ -170,19 +183,20 @@ class Devices:
 
     async def list(self) -> list[DeviceInfo]:
         """All devices, by id."""
-        seen = {entry.key.removeprefix("seen/"): int(entry.value) for entry in await self._registry.list("seen/")}
+        seen = {entry.key.removeprefix("seen/"): _number(entry) for entry in await self._registry.list("seen/")}
         found = []
         for entry in await self._registry.list("device/"):
             device = entry.key.removeprefix("device/")
             last_seen_ms = max(self._seen.get(device, 0), seen.get(device, 0)) or None
-            found.append(self._info(device, _decode(entry.value), last_seen_ms))
+            if record := _read(entry):
+                found.append(self._info(device, record, last_seen_ms))
         return found
 
     async def _last_seen(self, device: str) -> int | None:
         if device in self._seen:
             return self._seen[device]
         entry = await self._registry.get(f"seen/{device}")
-        return int(entry.value) if entry else None
+        return (_number(entry) or None) if entry else None
 
     async def _write_seen(self, device: str) -> None:
         if await self._registry.get(f"device/{device}") is None:  # removed while it was connected
@@ -192,6 +206,19 @@ class Devices:
 
     def _info(self, device: str, record: _Record, last_seen_ms: int | None) -> DeviceInfo:
         return DeviceInfo(device, record.node, record.profile, record.hardware, record.added_ms, last_seen_ms)
+
+
+def _read(entry: Entry) -> _Record | None:
+    """None where it cannot be read: one broken entry must not stop the start for all."""
+    try:
+        return _decode(entry.value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.error("%s cannot be read, so that device cannot connect; remove it and add it again: %s", entry.key, error)
+        return None
+
+
+def _number(entry: Entry) -> int:
+    return int(entry.value) if entry.value.isdigit() else 0
 
 
 def _no_such(device: str) -> ConfigError:

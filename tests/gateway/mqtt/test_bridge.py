@@ -252,7 +252,12 @@ def test_the_cursor_is_kept_soon_after_the_start(tmp_path: Path) -> None:
             await world.samples("greenhouse", 5)
             bridge = await world.bridge(broker.url)
             await until(lambda: cursor_at_end(world, bridge))
-            await until(lambda: world.store.get("outlet/mqtt.test/cursor"), timeout_s=SAVE_EVERY_S / 2)
+
+            async def kept() -> bool:
+                entry = await world.store.get("outlet/mqtt.test/cursor")
+                return entry is not None and entry.value.decode() == await world.store.end()
+
+            await until(kept, timeout_s=SAVE_EVERY_S / 2)
 
     run(scenario())
 
@@ -309,6 +314,24 @@ def test_a_broker_absent_at_the_start_is_only_a_late_cursor(tmp_path: Path, capl
     assert len(sentences) == 3  # away, connected, and away once more as the broker ends
     assert sentences[0].endswith(": nothing listens there; samples wait in the store")
     assert "connected to mqtt://127.0.0.1:" in sentences[1]
+
+
+def test_a_profile_that_cannot_be_read_any_more_stops_no_outlet(tmp_path: Path) -> None:
+    """It was kept by a version with other rules, say."""
+
+    async def scenario() -> None:
+        async with WitnessBroker() as broker, World(tmp_path) as world:
+            await world.add("greenhouse")
+            await world.samples("greenhouse", 5)
+            for entry in await world.store.list("profile/"):
+                await world.store.put(entry.key, b'{"of": "another version"}')
+            await world.store.put("device/broken", b"{")
+            await world.store.put("seen/greenhouse", b"?")
+            await world.store.put("command/x", b"{}")
+            await world.bridge(broker.url)
+            await until(lambda: len(set(broker.samples())) == 5)
+
+    run(scenario())
 
 
 def test_what_is_deleted_before_a_broker_was_ever_there_is_counted(tmp_path: Path) -> None:
