@@ -3,6 +3,7 @@
 The REPL is for Ctrl-C and for files that only a person can mend. Whatever else goes wrong ends in a restart.
 """
 
+import gc
 import sys
 import time
 
@@ -27,7 +28,10 @@ def run():
         settings, profile = config.load()
         outputs = profile["outputs"]
         try:
-            from device.node import Node  # here, because compiling it takes memory, too
+            for part in ("wire", "link", "journal"):  # compiling takes memory: the largest while there is most
+                __import__("device." + part)
+                gc.collect()
+            from device.node import Node
 
             node = Node(settings, profile)
         except (ValueError, KeyError, TypeError) as error:
