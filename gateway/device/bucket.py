@@ -12,9 +12,9 @@ class Bucket:
         self._left = self._most
         self._at_ms = now_ms
 
-    def take(self, now_ms: int) -> int:
-        """Take one. Returns how many milliseconds too early that was, 0 when there was one to take."""
-        self._left = min(self._most, self._left + (now_ms - self._at_ms) * self._per_ms) - 1
+    def take(self, now_ms: int, count: int = 1) -> int:
+        """Take `count`. Returns how many milliseconds too early that was, 0 when there were so many to take."""
+        self._left = min(self._most, self._left + (now_ms - self._at_ms) * self._per_ms) - count
         self._at_ms = now_ms
         return 0 if self._left >= 0 else int(-self._left / self._per_ms) + 1
 

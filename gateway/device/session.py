@@ -22,7 +22,7 @@ from gateway.device.wire import CLOSE_REASONS, CloseCode
 from gateway.errors import CloseConnection, DeviceError
 from gateway.intake.check import Checker, Trend, refused
 from gateway.intake.unknown import UnknownProfile
-from gateway.model import Batch, Command, Event, Gap, Quality, Record, Result, Status
+from gateway.model import Batch, Command, Event, Gap, Quality, Record, Result, Sample, Status
 from gateway.store.port import Committed
 
 if TYPE_CHECKING:
@@ -134,6 +134,10 @@ class Close:
     reason: str
 
 
+REFUSALS_PER_FRAME: Final = 50
+"""A frame counts once more, where it is slowed down, for so many values refused: each costs as much as a good sample,
+and one frame may hold thousands."""
+
 Output: TypeAlias = Reply | Echo | Greet | Append | Restamp | Newest | Answered | Timed | Said | Noticed | Slow | Close
 
 
@@ -163,6 +167,8 @@ class Session:
         """When each clock request not yet answered went out, by its id."""
         self._requests = 0
         self._frames = Bucket(limits.frames_per_s, seconds=3, now_ms=now.monotonic_ms)
+        self._cost = 1
+        """For how many frames the one that is being received counts."""
         self._lines = Bucket(5, seconds=10, now_ms=now.monotonic_ms)
         self._errors_ms: deque[int] = deque()
         self._told_ms: dict[str, int] = {}
@@ -175,6 +181,7 @@ class Session:
         if self.state is State.CLOSED:
             return []
         outputs: list[Output] = []
+        self._cost = 1
         if now.trusted != self._trusted:  # before anything is stamped by a date that was not known
             outputs += self.settle(now)
         try:
@@ -327,6 +334,9 @@ class Session:
     def _on_samples(self, message: wire.Samples[Any] | wire.Rough, text: str, now: Now) -> list[Output]:
         boot = self._boot(message.boot, message.seq)
         checked = boot.check(self._under(boot, message, text), text)
+        if checked.error is not None:
+            refusals = sum(len(record.refused) for record in checked.records if isinstance(record, Sample))
+            self._cost += refusals // REFUSALS_PER_FRAME
         return self._take(boot, checked.records, now, trend=checked.trend, error=checked.error)
 
     def _on_rough(self, message: wire.Rough, text: str, now: Now) -> list[Output]:
@@ -446,7 +456,7 @@ class Session:
 
     def _slow_down(self, now: Now) -> list[Output]:
         """Nothing is dropped for coming too fast: it is read later."""
-        wait_ms = self._frames.take(now.monotonic_ms)
+        wait_ms = self._frames.take(now.monotonic_ms, self._cost)
         if not wait_ms or self.state is not State.OPEN:
             return []
         text = f"more than {self._limits.frames_per_s} frames a second; the gateway reads them more slowly"

@@ -24,6 +24,9 @@ MORE_COLUMNS: Final = 64
 and a row in quarantine each."""
 
 
+_to_json = json.JSONEncoder(ensure_ascii=False).encode  # kept: making one costs more than a value does
+
+
 class Limits(Protocol):
     """What is known of a quantity: the part of `gateway.profile.Quantity` that matters here."""
 
@@ -226,8 +229,9 @@ class Checker:
         if isinstance(value, float) and not math.isfinite(value):
             return Refusal(shown, _text(value), "value.finite", f"{shown} is {value}, which is no number")
         if not limits.low <= value <= limits.high:
-            reason = f"{shown} {_text(value)} is outside {limits.low:g}..{limits.high:g} {limits.unit}".rstrip()
-            return Refusal(shown, _text(value), "value.range", wire.clean(reason, wire.MAX_TEXT))
+            text = _text(value)
+            reason = f"{shown} {text} is outside {limits.low:g}..{limits.high:g} {limits.unit}".rstrip()
+            return Refusal(shown, text, "value.range", wire.clean(reason, wire.MAX_TEXT))
         return None
 
 
@@ -325,4 +329,4 @@ def _first_error(boot: int, seq: int | None, refusals: Mapping[int, Sequence[Ref
 
 def _text(value: Any) -> str:
     """The JSON text of a value, as it is kept in quarantine."""
-    return wire.clean(json.dumps(value, ensure_ascii=False), wire.MAX_TEXT)
+    return wire.clean(_to_json(value), wire.MAX_TEXT)

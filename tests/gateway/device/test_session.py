@@ -409,6 +409,21 @@ def test_who_sends_too_fast_is_slowed_and_nothing_is_dropped() -> None:
     assert (len(waits), waits[0], waits[-1]) == (11, 101, 1_101)
 
 
+def test_frames_full_of_bad_values_are_read_more_slowly() -> None:
+    """One costs the gateway a tenth of a second; who sends nothing else must not hold up the other boards."""
+    talk = Talk().opened()
+    waits = [
+        output.wait_ms
+        for seq in range(50)
+        for output in talk.samples(1000 * seq, *[9e9] * 1000)
+        if isinstance(output, Slow)
+    ]
+    assert waits[-1] > 2_000
+    talk = Talk().opened()
+    good = [output for seq in range(50) for output in talk.samples(1000 * seq, *[20] * 1000)]
+    assert not any(isinstance(output, Slow) for output in good)
+
+
 def test_what_was_stamped_is_under_way_before_its_sender_is_slowed() -> None:
     """Else a correction that is asked for during the wait would overtake it, and it would stay estimated."""
     talk = Talk(frames_per_s=10).opened()
