@@ -258,3 +258,16 @@ def test_a_broken_settings_file_is_one_sentence_and_the_prompt(tmp_path: Path) -
             await one.stop()
 
     run(flow(), timeout_s=40)
+
+
+def test_two_thirds_of_a_boards_memory_suffice(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running() as gateway:
+            small = board(gateway.port, tmp_path, [])
+            facts = small.profile.board.model_copy(update={"heap_bytes": 2 * small.profile.board.heap_bytes // 3})
+            small.profile = small.profile.model_copy(update={"board": facts})
+            await small.start()
+            await until(lambda: len(gateway.samples) >= 4, timeout_s=20, what="samples")
+            await small.stop()
+
+    run(scenario())
