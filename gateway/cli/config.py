@@ -14,7 +14,9 @@ app.add_typer(group, name="config")
 
 @group.command("check")
 def check(config: ConfigFile = None, state: StateDir = None, settings: Settings = None) -> None:
-    """Say whether the configuration is right; name file, line and key of every mistake.
+    """Say whether the settings are right.
+
+    Every mistake is named with its file, line and key.
 
     Example: mpy-gateway config check --config mpy-gateway.toml
     """
@@ -26,7 +28,9 @@ def check(config: ConfigFile = None, state: StateDir = None, settings: Settings 
 
 @group.command("schema")
 def schema() -> None:
-    """Print the JSON Schema of mpy-gateway.toml: every key, its default and what it means.
+    """Explain every setting, as JSON Schema.
+
+    Every key of mpy-gateway.toml, its default and what it means.
 
     Example: mpy-gateway config schema > mpy-gateway.schema.json
     """
@@ -37,7 +41,9 @@ def schema() -> None:
 
 @group.command("show")
 def show(config: ConfigFile = None, state: StateDir = None, settings: Settings = None) -> None:
-    """Print the configuration in force (file, then environment, then command line), with secrets hidden.
+    """Show every setting in force, with secrets hidden.
+
+    Of the file, then the environment, then the command line, the last one counts.
 
     Example: mpy-gateway config show --set people.port=8081
     """

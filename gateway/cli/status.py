@@ -69,7 +69,7 @@ def gateway_lines(answer: dict[str, Any], now_ms: float) -> list[str]:
     store = answer["store"]
     free = store.get("disk_free_bytes")
     lines = [
-        f"store  {samples(store['samples'])} since the start, {size(store['bytes'])}"
+        f"store  {samples(store['samples'])} stored in all, {size(store['bytes'])}"
         + ("" if free is None else f", {size(free)} free")
     ]
     if pruned := store.get("pruned_samples"):
@@ -80,7 +80,8 @@ def gateway_lines(answer: dict[str, Any], now_ms: float) -> list[str]:
         since = f" for {span(now_ms - broker['since_ms'])}" if broker.get("since_ms") else ""
         why = f": {broker['why']}" if broker.get("why") and broker["state"] != "connected" else ""
         state = f"{broker['state']}{since}{why}"
-        lines.append(f"mqtt   {name}: {state} ({broker['url']}), {broker['published']:,} messages published")
+        published = f"{broker['published']:,} messages published since the start"
+        lines.append(f"mqtt   {name}: {state} ({broker['url']}), {published}")
         if broker.get("backlog"):
             lines.append(f"       {samples(broker['backlog'])} behind")
         for aside in (broker.get("last_aside") or [])[-3:]:

@@ -42,17 +42,21 @@ async def _follow(gateway: Any, device: str | None, as_json: bool) -> None:
     from websockets.exceptions import WebSocketException
 
     running: RunningGateway = gateway()  # not running at the start is an error; later it is an outage
-    if device:
-        running.call("GET", f"/api/devices/{quote(device, safe='')}")  # raises where there is no such device
+    # Raises where there is no such device, or where what was there was killed and has left its address behind.
+    running.call("GET", f"/api/devices/{quote(device, safe='')}" if device else "/api/devices")
+    told = False
     while True:
         try:
             headers = {"Authorization": f"Bearer {running.token}"}
             async with connect(running.feed_url, additional_headers=headers, max_size=None) as feed:
+                told = False
                 async for text in feed:
                     for message in json.loads(text):
                         _show(message, device, as_json)
-        except (OSError, WebSocketException) as error:
-            typer.echo(f"the gateway does not answer ({error}); trying again", err=True)
+        except (OSError, WebSocketException):
+            if not told:  # once for each outage, however long
+                typer.echo("the gateway does not answer: stopped, or starting; trying again until it does", err=True)
+            told = True
         await asyncio.sleep(1 + random.random())  # jitter, not a secret
         from gateway.errors import ConfigError
 

@@ -283,8 +283,8 @@ class Dispatcher:
             if acknowledge := self._acknowledge.pop(record.id, None):
                 acknowledge()
             took_ms = (record.ended_ms or record.asked_ms) - record.asked_ms
-            text = f"{record.error_text} ({record.error_code})" if record.error_code else ""
-            log.info("%s %s: %s after %d ms %s", record.device, record.name, record.state, took_ms, text)
+            text = f": {record.error_text} ({record.error_code})" if record.error_code else ""
+            log.info("%s %s: %s after %d ms%s", record.device, record.name, record.state, took_ms, text)
 
     def _note_trouble(self, device: str, trouble: str) -> None:
         if trouble and device not in self._unhealthy:

@@ -207,7 +207,8 @@ async def command(info: Known, parts: PartsHere, caller: CallerHere, request: Co
     profile = await parts.view.profile(info)
     known = {spec.name: spec for spec in profile.commands} if profile else {}
     if request.name not in known:
-        raise Refusal(400, "command.unknown", f"{info.id} has no command '{request.name}'.")
+        has = f"it has: {', '.join(sorted(known))}" if known else "it has none"
+        raise Refusal(400, "command.unknown", f"{info.id} has no command '{request.name}'; {has}.")
     if problem := _args_problem(known[request.name], request.args):
         raise Refusal(400, "command.args", problem)
     asked_by = "page" if caller.who == "browser" else caller.who

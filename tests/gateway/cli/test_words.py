@@ -71,10 +71,10 @@ def test_status_tells_the_disk_the_brokers_and_what_one_should_know() -> None:
         "notices": [{"level": "error", "text": "The disk is full.", "since_ms": T0_MS, "id": ""}],
     }  # fmt: skip
     assert gateway_lines(answer, T0_MS + 240_000) == [
-        "store  120,345 samples since the start, 46.0 MB, 20.0 GB free",
+        "store  120,345 samples stored in all, 46.0 MB, 20.0 GB free",
         "       500 samples deleted by age or size, as the settings say",
         "       120 samples deleted before home took them",
-        "mqtt   home: waiting for 4 min: connection refused (mqtt://home), 99,123 messages published",
+        "mqtt   home: waiting for 4 min: connection refused (mqtt://home), 99,123 messages published since the start",
         "       1,204 samples behind",
         "       set aside: a/b: packet too large",
         "error: The disk is full. (for 4 min)",

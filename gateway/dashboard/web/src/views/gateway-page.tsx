@@ -84,7 +84,7 @@ function Disk({ store }: { store: StorePanel }) {
         </Fact>
         <Fact name="Last write took">{number(store.last_commit_ms, 1)} ms</Fact>
         <Fact name="Waiting for it">{count(store.queue, "batch", "batches")}</Fact>
-        <Fact name="Stored since the start">{count(store.samples, "sample")}</Fact>
+        <Fact name="Stored in all">{count(store.samples, "sample")}</Fact>
         <Fact name="Size">{size(store.bytes)}</Fact>
         <Fact name="Free">{store.disk_free_bytes === null ? NOT_MEASURED : size(store.disk_free_bytes)}</Fact>
         <Fact name="Deleted by age or size">{store.pruned_samples ? count(store.pruned_samples, "sample") : "none"}</Fact>
