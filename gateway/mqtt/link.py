@@ -41,6 +41,8 @@ PACKET_HEAD_BYTES = 1_000
 """Room for topic and properties, where a broker limits the packet."""
 LEAST_LIMIT_BYTES = 2_000
 """No broker is known that takes less: a smaller message that ends a session does so for another reason."""
+MOST_TOLD = 1_000
+"""Reasons for setting aside, per topic, that were said in the log and are not said again."""
 MOST_REFUSED = 100
 """Topics of notices that the broker refuses, which are named in the status."""
 
@@ -359,7 +361,9 @@ class Link:
             return
         entry = self.aside.add(item.message, why, self._clock.wall_ms())
         if (topic, why) not in self._told_aside:  # a topic that is forbidden is said once, and counted
-            self._told_aside.add((topic, why))  # one or two for each topic of ours
+            if len(self._told_aside) >= MOST_TOLD:  # a reason may name a size
+                self._told_aside.clear()
+            self._told_aside.add((topic, why))
             place = f"boot {entry.boot_id} seq {entry.seq} to {entry.through}"
             log.error("%s: set aside and not published: %s, %s: %s", self.name, topic, place, why)
 

@@ -183,10 +183,9 @@ class SqliteStore:
         ]
         furthest = max((int(id) for id in ids if id.isdigit() and len(id) < 16), default=0)
         if furthest > newest:
+            what = f"the disk has lost {furthest - newest} batches that it had confirmed"
+            await self._tell_lost("samples.lost", what)  # before the ids are passed: then it would not be seen again
             await self._writer.skip_to(furthest)
-            await self._tell_lost(
-                "samples.lost", f"the disk has lost {furthest - newest} batches that it had confirmed"
-            )
         return Feed(max(newest, furthest))
 
     async def _open_log(self) -> None:

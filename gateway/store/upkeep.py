@@ -74,7 +74,9 @@ class Upkeep:
         await asyncio.to_thread(self._space.look)
         self.tell()
         if self.damage():
-            await asyncio.to_thread(suspect_mark(self._readers[0].path).touch, 0o600)
+            mark = suspect_mark(self._readers[0].path)
+            if not mark.exists():
+                await asyncio.to_thread(mark.touch, 0o600)
             return
         if self._writer.trouble:
             await self._probe()
