@@ -149,13 +149,17 @@ class Live:
             self._offer(batch.device, quantity, _Newest(latest, batch.boot_id, sample.seq), batch.received_ms)
 
     def _correct(self, batch: Batch, record: Correction) -> None:
-        """Samples that were told before have another time now."""
+        """Samples that were told before as `estimated` have another time now; what was read as `corrected` has it."""
         place = batch.device, batch.boot, batch.boot_id
         self._messages.append(CorrectedMessage(*place, record.seq, record.to, record.moved_ms))
         self._open.pop(batch.device, None)  # what comes now was stamped after it
         newest = self._newest.get(batch.device, {})
         for quantity, known in newest.items():
-            if known.boot_id == batch.boot_id and record.seq <= known.seq <= record.to:
+            if (
+                known.boot_id == batch.boot_id
+                and record.seq <= known.seq <= record.to
+                and known.latest.quality == Quality.ESTIMATED
+            ):
                 moved = replace(known.latest, at_ms=known.latest.at_ms + record.moved_ms, quality=batch.quality)
                 newest[quantity] = replace(known, latest=moved)
         boot_id, last_ms = self._last.get(batch.device, ("", 0))

@@ -170,6 +170,15 @@ def test_a_correction_is_told_and_moves_the_newest_values() -> None:
     assert newest["humidity"] == Latest(50.0, T0_MS + 3300, Quality.CORRECTED)
 
 
+def test_what_was_read_as_corrected_is_not_moved_again() -> None:
+    """The feed was behind: the store gave it the true times, and the correction comes after them."""
+    live = Live()
+    late = batch(sample(5, temperature=21.0))
+    live.committed(msgspec.structs.replace(late, quality=Quality.CORRECTED))
+    live.committed(msgspec.structs.replace(late, records=(Correction(0, 9, -700_000),), quality=Quality.CORRECTED))
+    assert live.latest("greenhouse")["temperature"].at_ms == T0_MS + 5000
+
+
 def test_a_value_stamped_ahead_of_time_does_not_freeze_the_newest() -> None:
     """The gateway ran with a wrong clock, was restarted with the right one: what it has of the future gives way."""
     year_ms = 31_536_000_000

@@ -167,7 +167,7 @@ type Corrected = Extract<ServerMessage, { type: "corrected" }>;
 
 /** A newest value after its time was corrected. One of a snapshot does not say which sample it is: the next snapshot is right. */
 function moved(known: Newest, { boot_id, from, to, moved_ms }: Corrected): Newest {
-  const meant = known.boot_id === boot_id && known.seq! >= from && known.seq! <= to;
+  const meant = known.quality === "estimated" && known.boot_id === boot_id && known.seq! >= from && known.seq! <= to;
   return meant ? { ...known, at_ms: known.at_ms + moved_ms, quality: "corrected" } : known;
 }
 

@@ -122,6 +122,8 @@ test("a correction moves the newest values it means, and asks for what REST know
   const state = after(START, live, corrected(0, 100), corrected(101, 200));
   assert.deepEqual([temperature(state).at_ms, temperature(state).quality], [T0_MS + 300, "corrected"]);
   assert.equal(greenhouse(state).revision, 2);
+  const right = samples([T0_MS + 1000], { temperature: [22] }, { quality: "corrected" }); // told when it was corrected already
+  assert.equal(temperature(after(START, right, corrected(101, 200))).at_ms, T0_MS + 1000);
 });
 
 test("commands are kept newest first, and an end is an end", () => {
