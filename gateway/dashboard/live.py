@@ -91,8 +91,8 @@ class Live:
         self._messages: list[Message | _Columns] = []
         self._open: dict[str, _Columns] = {}
         self._counted: set[str] = set()
-        self._last: dict[str, tuple[str, int]] = {}
-        """Per device the boot_id and the time of the record committed last."""
+        self._last: dict[str, tuple[str, int, Quality]] = {}
+        """Per device the boot_id, the time and its quality of the record committed last."""
 
     def load(self, device: str, rows: Mapping[str, history.Latest], now_ms: int) -> None:
         """Take in what the history knows; it never hides what is newer. `now_ms`: by the gateway's clock."""
@@ -131,7 +131,7 @@ class Live:
                     self._correct(batch, record)
             refused += quarantined(batch, record)
         if (last_ms := _newest_ms(batch, batch.records)) is not None:
-            self._last[batch.device] = batch.boot_id, last_ms
+            self._last[batch.device] = batch.boot_id, last_ms, batch.quality
         if events:
             self._messages.append(EventMessage(batch.device, events))
         if refused:
@@ -162,16 +162,16 @@ class Live:
             ):
                 moved = replace(known.latest, at_ms=known.latest.at_ms + record.moved_ms, quality=batch.quality)
                 newest[quantity] = replace(known, latest=moved)
-        boot_id, last_ms = self._last.get(batch.device, ("", 0))
-        if boot_id == batch.boot_id:
-            self._last[batch.device] = boot_id, last_ms + record.moved_ms
+        boot_id, _, quality = self._last.get(batch.device, ("", 0, Quality.SYNCED))
+        if boot_id == batch.boot_id and quality is Quality.ESTIMATED:
+            del self._last[batch.device]  # which of several corrections was its own is not known here; REST knows
 
     def _before(self, batch: Batch, index: int) -> int | None:
         """The last time known before the record at `index`, as `GapRow.before_ms`."""
         here_ms = _newest_ms(batch, batch.records[:index])
         if here_ms is not None:
             return here_ms
-        boot_id, last_ms = self._last.get(batch.device, ("", 0))
+        boot_id, last_ms, _ = self._last.get(batch.device, ("", 0, Quality.SYNCED))
         if boot_id == batch.boot_id:
             return last_ms
         return batch.offset_ms if batch.records[index].seq == 0 else None

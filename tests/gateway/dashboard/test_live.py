@@ -179,6 +179,18 @@ def test_what_was_read_as_corrected_is_not_moved_again() -> None:
     assert live.latest("greenhouse")["temperature"].at_ms == T0_MS + 5000
 
 
+def test_two_corrections_of_a_boot_are_not_added_up_before_a_gap() -> None:
+    live = Live()
+    late = batch(sample(9, temperature=21.0))
+    live.committed(msgspec.structs.replace(late, quality=Quality.ESTIMATED))
+    moved = (Correction(0, 3, 500), Correction(4, 9, -700))
+    live.committed(msgspec.structs.replace(late, records=moved, quality=Quality.CORRECTED))
+    taken(live)
+    live.committed(msgspec.structs.replace(late, records=(Gap(10, 19, 10, None, "full"),)))
+    (gap,) = taken(live)
+    assert gap["before_ms"] is None, "REST knows"
+
+
 def test_a_value_stamped_ahead_of_time_does_not_freeze_the_newest() -> None:
     """The gateway ran with a wrong clock, was restarted with the right one: what it has of the future gives way."""
     year_ms = 31_536_000_000
