@@ -124,6 +124,8 @@ class Reckoning:
     invented: int = 0
     interrupted: int = 0
     """Converted by the chip, but the power went in the very turn of the program's loop that measured it."""
+    unlogged: int = 0
+    """Delivered as not measured, and not in the truth log: Ctrl-C came before the chip had written that, too."""
     unknown_tail: int = 0
     """Gone with a boot's end, within the bound that its open gap states."""
     holes: int = 0
@@ -157,7 +159,6 @@ def reckon(
     for entry in measured:
         by_boot.setdefault(entry.boot, []).append(entry)
     feeds_at_end = {end.boot: end.wdt_feeds for end in ends}
-    outcome.interrupted += taken - len(measured)  # counted, and the power went before the log was written
     if taken - len(measured) > len(ends):
         outcome.problems.append(f"{taken - len(measured)} measurements are not in the truth log")
     of_boot = _pair(by_boot, got, outcome, boot_ids or {})
@@ -174,6 +175,8 @@ def reckon(
         tail = _match(number, entries, delivered, outcome)
         if tail:
             _tail(tail, delivered, feeds_at_end.get(number), power_loss, outcome)
+    # Counted by the chip, and the power went before the log was written.
+    outcome.interrupted += max(0, taken - len(measured) - outcome.unlogged)
     return outcome
 
 
@@ -248,6 +251,8 @@ def _match(number: int, entries: list[Measured], delivered: BootDelivered, outco
             after = delivered.samples[seqs[number_of + 1]][2] if number_of + 1 < len(seqs) else None
             if at < len(entries) and (after is None or not _same(entries[at], after)):
                 at += 1
+            else:
+                outcome.unlogged += 1
             previous = seq
             continue
         place = next(

@@ -141,3 +141,13 @@ def test_a_sample_without_values_stands_for_what_was_converted_and_not_read() ->
         measured(12), ("samples", samples(range(10))), ("samples", empty), ("samples", samples(range(10, 12), seq=11))
     )
     assert (bad(found), found.problems) == ((0, 0, 0), [])
+
+
+def test_a_conversion_that_ctrl_c_kept_from_the_log_is_delivered_and_not_interrupted() -> None:
+    body = samples(range(10))
+    for column in body["values"].values():
+        column[9] = None
+    got = Delivered()
+    got.take("samples", body)
+    found = reckon(measured(9), [End(1, 7)], got, power_loss="unsent", taken=10)
+    assert (found.taken, found.delivered, found.interrupted, bad(found)) == (10, 10, 0, (0, 0, 0))

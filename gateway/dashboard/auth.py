@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.errors import Unavailable
 from gateway.store.port import Store
 
 log = logging.getLogger("people")
@@ -101,13 +102,16 @@ class Sessions:
             await self.end(hashed)
 
     async def create(self) -> str:
-        """Token of a new session."""
-        if len(self._sessions) >= SESSIONS:
-            await self.end(min(self._sessions, key=lambda hashed: self._sessions[hashed].expires_ms))
+        """Token of a new session. Where the disk cannot be written it lasts as long as this process: whoever comes to
+        see what is wrong with the disk must get in."""
         token, now_ms = new_token(), self._wall_ms()
-        session = StoredSession(now_ms, now_ms + SESSION_MS)
-        await self._store.put(SESSION_KEY + digest(token), msgspec.json.encode(session))
-        self._sessions[digest(token)] = session
+        session = self._sessions[digest(token)] = StoredSession(now_ms, now_ms + SESSION_MS)
+        try:
+            if len(self._sessions) > SESSIONS:
+                await self.end(min(self._sessions, key=lambda hashed: self._sessions[hashed].expires_ms))
+            await self._store.put(SESSION_KEY + digest(token), msgspec.json.encode(session))
+        except Unavailable as error:
+            log.warning("a browser's session is kept in memory only: %s", error)
         return token
 
     def caller(self, token: str) -> Caller | None:

@@ -45,9 +45,14 @@ class FlashImage:
 
     def erase(self) -> None:
         """As from the factory: no file system at all."""
-        with self._path.open("wb") as file:
-            for _ in range(BLOCKS):
-                file.write(b"\xff" * BLOCK_BYTES)
+        try:
+            with self._path.open("wb") as file:
+                for _ in range(BLOCKS):
+                    file.write(b"\xff" * BLOCK_BYTES)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot make the emulated flash {self._path}, {_SIZE >> 20} MB: {error.strerror or error}"
+            ) from error
 
     def files(self) -> dict[str, bytes]:
         """Every file, by its absolute path."""

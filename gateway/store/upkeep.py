@@ -12,7 +12,7 @@ from gateway.clock import Clock
 from gateway.errors import StoreError
 from gateway.store.database import Database
 from gateway.store.integrity import suspect_mark
-from gateway.store.notices import Notices
+from gateway.store.notices import Level, Notices
 from gateway.store.registry import Registry
 from gateway.store.retention import Limits, Pruned
 from gateway.store.space import FREE_SOME, WARN_BYTES, Space
@@ -54,6 +54,7 @@ class Upkeep:
         self._limits = limits
         self._outlets = outlets
         self._id_of = id_of
+        self._logged_disk: Level | None = None
         self._prune_at_ms = 0
         self._told_untaken_ms: dict[str, int] = {}
 
@@ -99,7 +100,19 @@ class Upkeep:
         if self._space.full and not trouble:  # nothing has come since
             low = f"the disk is full: {self._space.told()}"
         self._notices.state("registry", "error", self._registry.damage, now_ms)
-        self._notices.state("disk", "error" if self._space.full else "warning", low and f"{low}; {FREE_SOME}", now_ms)
+        level: Level = "error" if self._space.full else "warning"
+        self._notices.state("disk", level, low and f"{low}; {FREE_SOME}", now_ms)
+        self._log_disk(level if low else None, low)
+
+    def _log_disk(self, level: Level | None, low: str) -> None:
+        """Once when it begins or becomes another, and once when it is over."""
+        if level == self._logged_disk:
+            return
+        if level is not None:
+            log.log(logging.ERROR if level == "error" else logging.WARNING, "%s; %s", low, FREE_SOME)
+        elif not self._writer.trouble:  # else the writer has said why nothing is committed
+            log.info("the disk has room again: %s", self._space.told())
+        self._logged_disk = level
 
     async def _probe(self) -> None:
         try:

@@ -124,7 +124,7 @@ def test_a_full_disk_acknowledges_nothing_says_so_and_passes_by_itself(
 
     with caplog.at_level(logging.WARNING, "store"):
         run(work())
-    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR", "WARNING"]
 
 
 def test_a_disk_that_is_full_to_the_last_byte_loses_nothing(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
