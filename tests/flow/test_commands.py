@@ -67,6 +67,7 @@ def test_a_command_for_a_board_that_is_away_is_carried_out_when_it_comes(tmp_pat
     run(flow(), timeout_s=55)
 
 
+@pytest.mark.campaign
 def test_a_command_for_a_board_that_stays_away_expires(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with running_gateway(state):
@@ -78,6 +79,7 @@ def test_a_command_for_a_board_that_stays_away_expires(tmp_path: Path) -> None:
     assert "expired" in ended.stderr
 
 
+@pytest.mark.campaign
 def test_a_gateway_killed_while_a_command_waits_carries_it_out_after_its_restart(tmp_path: Path) -> None:
     door, state = free_port(), tmp_path / "state"
 

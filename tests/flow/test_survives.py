@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import paho.mqtt.client as paho
+import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.emulator import EmulatedBoard
@@ -118,6 +119,7 @@ def committed(running: Running) -> int:
     return int(ended.stdout)
 
 
+@pytest.mark.campaign
 def test_gateway_killed_loses_nothing_and_repeats_are_recognisable(tmp_path: Path) -> None:
     broker, door = free_port(), free_port()
     state = tmp_path / "state"
@@ -182,6 +184,7 @@ def test_broker_outage_is_only_a_late_cursor(tmp_path: Path) -> None:
     run(flow(), timeout_s=55)
 
 
+@pytest.mark.campaign
 def test_link_cut_loses_nothing_that_fits_the_memory(tmp_path: Path) -> None:
     door = free_port()
     state = tmp_path / "state"

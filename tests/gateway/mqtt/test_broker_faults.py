@@ -149,6 +149,7 @@ def test_a_line_that_swallows_everything_is_left_within_two_keepalives(tmp_path:
     proven(tmp_path, f"line: {fault}, twice", faults)
 
 
+@pytest.mark.campaign
 def test_a_line_cut_again_and_again(tmp_path: Path) -> None:
     async def faults(rig: Rig) -> None:
         async def cuts() -> None:
