@@ -170,7 +170,7 @@ async def again(gateway: Gateway, id: str, name: str, **args: Any) -> str:
     return [str(frame["status"]) for frame in gateway.frames if frame["type"] == "result" and frame["id"] == id][-1]
 
 
-@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("cut", [False, pytest.param(True, marks=pytest.mark.campaign)])
 def test_a_command_delivered_twice_before_and_after_a_reboot_acts_once(tmp_path: Path, cut: bool) -> None:
     async def flow() -> None:
         lines: list[str] = []

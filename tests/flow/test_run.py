@@ -114,6 +114,7 @@ def test_sigterm_ends_it_in_order_with_nothing_lost(tmp_path: Path) -> None:
     assert "Traceback" not in (tmp_path / "state.log").read_text()
 
 
+@pytest.mark.campaign
 def test_a_restart_keeps_the_board_and_goes_on(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with running_gateway(state) as running:

@@ -153,6 +153,7 @@ def test_gateway_killed_loses_nothing_and_repeats_are_recognisable(tmp_path: Pat
     run(flow(), timeout_s=55)
 
 
+@pytest.mark.campaign
 def test_broker_outage_is_only_a_late_cursor(tmp_path: Path) -> None:
     broker, door = free_port(), free_port()
     state = tmp_path / "state"

@@ -117,6 +117,7 @@ def test_a_crash_after_a_message_was_set_aside_neither_forgets_nor_doubles_it(tm
     run(scenario())
 
 
+@pytest.mark.campaign
 def test_a_quota_is_waited_out_and_nothing_is_set_aside(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with WitnessBroker(version=5) as broker, World(tmp_path) as world:
@@ -254,6 +255,7 @@ def test_a_line_that_breaks_all_the_time_is_no_messages_fault(tmp_path: Path) ->
     run(scenario(), timeout_s=40)
 
 
+@pytest.mark.campaign
 def test_a_message_that_alone_is_never_answered_does_not_hang(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with WitnessBroker() as broker, World(tmp_path) as world:

@@ -369,6 +369,7 @@ def test_a_crash_at_any_step_leaves_all_of_the_old_or_all_of_the_new(
     assert outcomes == sorted(outcomes), "once it is the new, it stays the new"
 
 
+@pytest.mark.campaign
 def test_a_power_cut_at_any_step_leaves_all_of_the_old_or_all_of_the_new(
     tmp_path: Path, parts: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
