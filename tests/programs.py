@@ -1,9 +1,12 @@
-"""Programs the tests need from the system. Missing: the test is skipped with the reason; in CI that is a failure."""
+"""What the tests need from the system: programs and ports.
+
+A missing program skips its tests with the reason; in CI that is a failure."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 
 import pytest
 
@@ -17,3 +20,10 @@ def need_program(name: str, *others: str) -> str:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

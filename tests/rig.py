@@ -23,18 +23,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 from gateway.emulator import EmulatedBoard
 from gateway.profile import find_node, load_profile
 from tests.flow.commands import FREE_PORTS, command, environment, mpy_gateway, set_options
-from tests.programs import need_program
+from tests.programs import free_port, need_program
 from tests.reckoning import Delivered, End, Reckoning, reckon, truth
 
 WIFI = {"ssid": "emulated", "password": "emulated-password"}
 BASE = "mpy-gateway"
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def quick_node(directory: Path, *, period_ms: int = 100, power_loss: str = "unsent", ram_samples: int = 512) -> Path:

@@ -28,8 +28,9 @@ from typing import Any
 from tests.aio import until
 from tests.chaos import Chaos
 from tests.faults import FaultProxy
+from tests.programs import free_port
 from tests.reckoning import Reckoning
-from tests.rig import GatewayProgram, Mosquitto, Subscriber, add_device, free_port, hurried, make_board, outcome_of
+from tests.rig import GatewayProgram, Mosquitto, Subscriber, add_device, hurried, make_board, outcome_of
 from tests.rig import quick_node as make_node
 
 DISK_BYTES = 64 << 20

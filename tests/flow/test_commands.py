@@ -22,7 +22,8 @@ from tests.aio import run, until
 from tests.firmware.gateway import Gateway, running
 from tests.firmware.test_node import board as small_board
 from tests.flow.commands import command, environment, mpy_gateway, running_gateway
-from tests.flow.test_survives import free_port, make_board
+from tests.flow.test_survives import make_board
+from tests.programs import free_port
 
 
 def registry(state: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,8 @@ import pytest
 from tests.aio import run, until
 from tests.chaos import fill
 from tests.flow.commands import command, environment
-from tests.rig import ROOT, GatewayProgram, Mosquitto, Subscriber, free_port, make_board, quick_node, settle
+from tests.programs import free_port
+from tests.rig import ROOT, GatewayProgram, Mosquitto, Subscriber, make_board, quick_node, settle
 
 DISK_BYTES = 48 << 20
 

@@ -24,7 +24,8 @@ from tests.aio import run, until
 from tests.flow.crash_points import POINTS
 from tests.flow.nursery import Nursery
 from tests.flow.scripted import ScriptedDevice
-from tests.rig import Mosquitto, Subscriber, free_port
+from tests.programs import free_port
+from tests.rig import Mosquitto, Subscriber
 
 PROFILE = load_profile(find_node("climate-node"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import socket
 import subprocess
@@ -18,12 +17,11 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.emulator import EmulatedBoard
-from gateway.profile import find_node, load_profile
+from tests import rig
 from tests.aio import run, until
-from tests.flow.commands import Running, mpy_gateway, running_gateway
-from tests.programs import need_program
-
-WIFI = {"ssid": "emulated", "password": "emulated-password"}
+from tests.flow.commands import Running, running_gateway
+from tests.programs import free_port, need_program
+from tests.rig import add_device, quick_node
 
 
 class Subscriber:
@@ -75,35 +73,10 @@ def mosquitto(directory: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def quick_node(directory: Path) -> Path:
-    """The climate node, ten times as fast."""
-    node = directory / "quick-node"
-    node.mkdir()
-    text = (find_node("climate-node")).read_text()
-    (node / "profile.toml").write_text(text.replace("period_ms = 1000\n", "period_ms = 100\n"))
-    return node / "profile.toml"
-
-
 def make_board(directory: Path, state: Path, port: int) -> EmulatedBoard:
+    """A quick climate node that `state` knows as greenhouse."""
     profile_file = quick_node(directory)
-    added = mpy_gateway("devices", "add", "greenhouse", "--node", str(profile_file), "--state", str(state))
-    token = re.search(r"token\s+(\S+)", added.stdout)
-    assert token, added.stderr
-    settings = {
-        "device": "greenhouse",
-        "token": token[1],
-        "gateway": {"host": "127.0.0.1", "port": port, "tls": False},
-        "wifi": [WIFI],
-    }
-    return EmulatedBoard(
-        load_profile(profile_file), profile_file.parent, settings, directory=directory / "board", seed=7
-    )
+    return rig.make_board(directory / "board", profile_file, add_device("greenhouse", profile_file, state), port)
 
 
 def committed(running: Running) -> int:

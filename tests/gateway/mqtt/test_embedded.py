@@ -18,7 +18,8 @@ from gateway.config import BrokerConfig
 from gateway.errors import ConfigError
 from gateway.mqtt.embedded import MAX_PAYLOAD_BYTES, EmbeddedBroker
 from tests.aio import run, until
-from tests.gateway.mqtt.world import Client, embedded, free_port, in_thread, subscriber
+from tests.gateway.mqtt.world import Client, embedded, in_thread, subscriber
+from tests.programs import free_port
 
 
 def alive(pid: int) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 
-from tests.gateway.mqtt.world import free_port
+from tests.programs import free_port
 
 QUOTA_EXCEEDED, NOT_AUTHORIZED, IMPLEMENTATION_SPECIFIC, TAKEN_OVER, TOO_LARGE = 0x97, 0x87, 0x83, 0x8E, 0x95
 

@@ -30,15 +30,9 @@ from gateway.presence import Presence
 from gateway.profile import find_node, load_profile
 from gateway.store.devices import Devices
 from gateway.store.sqlite import SqliteStore
-from tests.programs import need_program
+from tests.programs import free_port, need_program
 
 BOOT_ID = "9f3c11d2c01b6a55"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Client:
