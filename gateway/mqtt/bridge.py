@@ -193,7 +193,7 @@ class Bridge:
                 if str(error) != told:
                     log.warning("%s: waits for the store: %s", self.name, error)
                 told = str(error)
-            except Exception:
+            except Exception:  # the edge of the task: a fault of ours in one part must not end the way out
                 log.exception("%s: a fault in %s", self.name, part.__name__)
             await asyncio.sleep(1)
 
