@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
@@ -14,51 +12,18 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 from starlette.exceptions import HTTPException
 
 from gateway import __version__
-from gateway.clock import Clock
-from gateway.command.dispatch import Dispatcher
 from gateway.dashboard import shapes
-from gateway.dashboard.auth import Caller, Sessions
-from gateway.dashboard.feed import Feed
 from gateway.dashboard.panel import panel
-from gateway.dashboard.view import View
+from gateway.dashboard.parts import Parts, PartsHere, Refusal, encoded, fails, failure
+from gateway.dashboard.rights import CallerHere, Control
 from gateway.errors import StoreError
 from gateway.profile import CommandSpec
 from gateway.store.devices import DeviceInfo
 from gateway.store.gaps import GapRow
-from gateway.store.history import History
 
 HOUR_MS = 3_600_000
 LATEST_MS = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly."""
-
-
-class Refusal(Exception):
-    """Ends a request with `Failure`."""
-
-    def __init__(self, status: int, code: str, text: str) -> None:
-        super().__init__(text)
-        self.status, self.code = status, code
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the routes work with."""
-
-    view: View
-    history: History
-    dispatcher: Dispatcher
-    feed: Feed
-    sessions: Sessions
-    clock: Clock
-    gateway_id: str
-    cookie: str
-    """Name of the session cookie."""
-    new_link: Callable[[], str]
-    extra_status: Callable[[], dict[str, Any]]
-    dismiss: Callable[[str], Awaitable[bool]]
-    """Forgets a notice; False where there is none of that id."""
-    started_ms: int
-    started_monotonic_ms: int
 
 
 class CommandRequest(BaseModel):
@@ -73,20 +38,6 @@ class CommandRequest(BaseModel):
     timeout_s: float = Field(default=10, ge=1, le=3600, allow_inf_nan=False)
 
 
-async def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
-
-
-async def _caller(request: Request) -> Caller:
-    caller: Caller = request.state.caller
-    return caller
-
-
-PartsHere = Annotated[Parts, Depends(_parts)]
-CallerHere = Annotated[Caller, Depends(_caller)]
-
-
 async def _known(device: str, parts: PartsHere) -> DeviceInfo:
     if info := await parts.view.find(device):
         return info
@@ -98,20 +49,13 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 Time = Annotated[int | None, Query(ge=0, le=LATEST_MS, description="Unix milliseconds")]
 
 
-def _fails(**statuses: str) -> dict[int | str, dict[str, Any]]:
-    """The failures a route can answer with, for OpenAPI: `_404="unknown device"`."""
-    always = {"_401": "No login.", "_503": "The store cannot answer now."}
-    return {
-        int(status[1:]): {"model": shapes.Failure, "description": text} for status, text in (always | statuses).items()
-    }
-
-
-ON_DEVICE = _fails(_404="There is no such device.", _422="A parameter is wrong.")
+NOT_ALLOWED = "Not with this role, or asked by a page that is not the gateway's."
+ON_DEVICE = fails(_404="There is no such device.", _422="A parameter is wrong.")
 
 api = APIRouter()
 
 
-@api.get("/api/devices", response_model=shapes.DeviceList, responses=_fails(), tags=["devices"])
+@api.get("/api/devices", response_model=shapes.DeviceList, responses=fails(), tags=["devices"])
 async def devices(parts: PartsHere) -> Response:
     """Every device, by id."""
     return encoded(shapes.DeviceList([await parts.view.device(info) for info in await parts.view.infos()]))
@@ -193,15 +137,15 @@ async def commands(info: Known, parts: PartsHere) -> Response:
 @api.post(
     "/api/devices/{device}/commands",
     response_model=shapes.CommandResult,
-    responses=_fails(
+    responses=fails(
         _400="This device has no such command, or not with these arguments.",
-        _403="Asked by a page that is not the gateway's.",
+        _403=NOT_ALLOWED,
         _404="There is no such device.",
         _422="The body is wrong.",
     ),
     tags=["devices"],
 )
-async def command(info: Known, parts: PartsHere, caller: CallerHere, request: CommandRequest) -> Response:
+async def command(info: Known, parts: PartsHere, caller: Control, request: CommandRequest) -> Response:
     """Send a command and wait for its one result: 200 whatever it is. A device that is not connected gets it when it
     comes, within `timeout_s`; else the status is `expired`."""
     profile = await parts.view.profile(info)
@@ -229,7 +173,7 @@ def _args_problem(spec: CommandSpec, args: dict[str, Any]) -> str:
     return ""
 
 
-@api.get("/api/status", response_model=shapes.GatewayStatus, responses=_fails(), tags=["gateway"])
+@api.get("/api/status", response_model=shapes.GatewayStatus, responses=fails(), tags=["gateway"])
 async def status(parts: PartsHere) -> Response:
     """Who is connected, and how the parts of the gateway do."""
     extra = parts.extra_status()
@@ -251,25 +195,23 @@ async def status(parts: PartsHere) -> Response:
 @api.delete(
     "/api/notices/{notice}",
     status_code=204,
-    responses=_fails(
-        _403="Asked by a page that is not the gateway's.", _404="There is no such notice.", _422="A parameter is wrong."
-    ),
+    responses=fails(_403=NOT_ALLOWED, _404="There is no such notice.", _422="A parameter is wrong."),
     tags=["gateway"],
 )
-async def dismiss(notice: str, parts: PartsHere) -> Response:
+async def dismiss(notice: str, parts: PartsHere, _: Control) -> Response:
     """Forget a notice that was read."""
     if not await parts.dismiss(notice):
         raise Refusal(404, "notice.unknown", "There is no such notice, or not any more.")
     return Response(status_code=204)
 
 
-@api.get("/api/session", response_model=shapes.Session, responses=_fails(), tags=["login"])
+@api.get("/api/session", response_model=shapes.Session, responses=fails(), tags=["login"])
 async def session(caller: CallerHere) -> Response:
     """Who is asking."""
     return encoded(shapes.Session(caller.who, caller.expires_ms))
 
 
-FORBIDDEN = _fails(_403="Not with this login, or asked by a page that is not the gateway's.")
+FORBIDDEN = fails(_403=NOT_ALLOWED)
 
 
 @api.post("/api/logout", status_code=204, responses=FORBIDDEN, tags=["login"])
@@ -294,15 +236,6 @@ async def link(caller: CallerHere, parts: PartsHere) -> Response:
 async def health() -> Response:
     """Without login: the process answers."""
     return encoded(shapes.Health("ok"))
-
-
-def encoded(shape: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """`shape` as JSON, by msgspec; the types of `shapes` are what OpenAPI promises."""
-    return Response(msgspec.json.encode(shape), status, headers, media_type="application/json")
-
-
-def failure(status: int, code: str, text: str, headers: dict[str, str] | None = None) -> Response:
-    return encoded(shapes.Failure(shapes.Problem(code, text)), status, headers)
 
 
 def build(parts: Parts) -> FastAPI:

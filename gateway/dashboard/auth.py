@@ -42,12 +42,22 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+Role = Literal["viewer", "admin"]
+Scope = Literal["read", "control", "admin"]
+"""What a caller may do; each includes the one before. An account's role gives the first or the last."""
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Somebody who proved who they are. `session` is the hash of a browser's session, empty for the command line."""
 
     who: Literal["browser", "cli"]
+    scope: Scope
     session: str = ""
     expires_ms: int | None = None
+
+    @property
+    def role(self) -> Role:
+        return "admin" if self.scope == "admin" else "viewer"
 
 
 class Links:
@@ -120,7 +130,7 @@ class Sessions:
         session = self._sessions.get(hashed)
         if session is None or session.expires_ms <= self._wall_ms():
             return None
-        return Caller("browser", hashed, session.expires_ms)
+        return Caller("browser", "admin", hashed, session.expires_ms)
 
     def still(self, caller: Caller) -> bool:
         """False as soon as the caller's session has ended."""

@@ -89,7 +89,7 @@ class Guard:
     def _caller(self, headers: dict[bytes, str]) -> Caller | None:
         kind, _, token = headers.get(b"authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            return Caller("cli") if same_token(token.strip(), self._cli_token) else None
+            return Caller("cli", "admin") if same_token(token.strip(), self._cli_token) else None
         if token := cookie_value(headers.get(b"cookie", ""), self._cookie):
             return self._sessions.caller(token)
         return None

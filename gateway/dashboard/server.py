@@ -26,6 +26,7 @@ from gateway.dashboard.feed import QUEUE_BYTES, Feed
 from gateway.dashboard.guard import Guard
 from gateway.dashboard.live import Live
 from gateway.dashboard.panel import panel
+from gateway.dashboard.parts import Parts
 from gateway.dashboard.view import View
 from gateway.errors import ConfigError
 from gateway.presence import Presence
@@ -89,7 +90,7 @@ class PeopleServer:
         self._cookie = (
             f"mpy-gateway-{re.sub('[^A-Za-z0-9-]', '-', gateway_id)}"  # cookies know no port: one per gateway
         )
-        self._parts = api.Parts(
+        self._parts = Parts(
             view=view,
             history=history,
             dispatcher=dispatcher,
