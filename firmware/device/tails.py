@@ -19,6 +19,7 @@ SLOTS = const(16)
 _HEAD = const(20)
 _AT = const(14)  # so that the payload comes to lie behind the head: `encode` leaves 6 bytes free
 _INLINE = const(128)
+_HIGHEST = const(0x3FFFFFFF)  # no boot comes so far: the CRC covers only the lower half of a seq
 
 
 class Tails:
@@ -53,7 +54,7 @@ class Tails:
             if len(data) < _HEAD + 10 or hexlify(data[:8]).decode() != boot.id:
                 continue
             seq, crc = unpack_from("<QI", data, 8)
-            if crc == crc32(data[_HEAD:], seq & 0xFFFFFFFF) and seq % SLOTS == slot:
+            if seq <= _HIGHEST and crc == crc32(data[_HEAD:], seq & 0xFFFFFFFF) and seq % SLOTS == slot:
                 found[seq] = data[_HEAD:]
         return Run(found) if found else None
 

@@ -318,6 +318,59 @@ def test_a_torn_last_record_is_cut_off_and_never_appended_to():
         check.equal(joined(board.sent()), [samples(1, 0, whole - 1), end])
 
 
+def test_behind_a_part_of_a_record_a_new_segment_begins():
+    board = Board(slots=32)
+    board.samples(10)
+    board.turn(times=4)
+    (path,) = [path for path in ramflash.files() if "segments" in path]
+    with open(path, "ab") as file:
+        file.write(b"\x12\x00torn")
+    board.journal._segments._end.clear()  # as an append that failed leaves it
+    board.samples(5)
+    board.turn(11000)
+    board.cut()
+    check.equal(joined(board.sent()), [samples(1, 0, 14), gap(1, 15, 15, b"power_loss", 0, 49)])
+
+
+def with_each_byte_wrong(name, setting):
+    """For each byte of the one file that has `name` in its path: a board started after a cut, with that byte wrong."""
+    at = size = 0
+    while at <= size:
+        board = Board(slots=32, each=setting)
+        board.samples(10)
+        board.turn(times=4)
+        (path,) = [path for path in ramflash.files() if name in path]
+        with open(path, "rb") as file:
+            data = bytearray(file.read())
+        size = len(data) - 1
+        if at <= size:
+            data[at] ^= 1 << at % 8
+            with open(path, "wb") as file:
+                file.write(data)
+            yield board, at
+        at += 1
+
+
+def test_a_wrong_byte_in_a_header_gives_no_boot_another_identity():
+    for board, at in with_each_byte_wrong("segments", False):
+        if at < 36:
+            os.remove(ROOT + "/outbox/boots/running")
+            board.cut()
+            check.equal((at, board.sent()), (at, []))
+
+
+def test_a_wrong_byte_in_the_file_of_a_boot_hides_nothing_that_is_on_flash():
+    for board, at in with_each_byte_wrong("running", False):
+        board.cut()
+        check.equal((at, joined(board.sent())), (at, [samples(1, 0, 9), gap(1, 10, 10, b"power_loss", 0, 64)]))
+
+
+def test_none_a_wrong_byte_in_one_of_the_newest_records_is_no_other_record():
+    for board, at in with_each_byte_wrong("tails/9", True):
+        board.cut()
+        check.equal((at, joined(board.sent())), (at, [samples(1, 0, 8), gap(1, 9, 9, b"power_loss", 0, 1)]))
+
+
 def test_every_length_of_a_torn_file_is_read_up_to_its_last_whole_record():
     board = Board(slots=32)
     board.samples(5)
