@@ -28,8 +28,8 @@ _OVERSAMPLING_1 = const(1)
 _FORCED = const(0b001_001_01)  # osrs_t x1, osrs_p x1, forced mode
 _MEASURING = const(0x08)
 _IM_UPDATE = const(0x01)  # calibration is being copied from its memory after power-up
-_SKIPPED_20 = const(0x80000)  # what a result reads as when it was not measured
-_SKIPPED_16 = const(0x8000)
+_NONE_20 = const(0x80000)  # what results read as while nothing was measured since power-up (5.4.7)
+_NONE_16 = const(0x8000)
 
 _MEASURE_MS = const(8)  # typical; at most 9.3 with x1 each (9.1)
 _POLLS = const(20)  # 1 ms apart
@@ -71,14 +71,13 @@ class Sensor:
         pressure = data[0] << 12 | data[1] << 4 | data[2] >> 4
         temperature = data[3] << 12 | data[4] << 4 | data[5] >> 4
         humidity = data[6] << 8 | data[7]
-        values[0] = values[1] = values[2] = NULL
-        if temperature != _SKIPPED_20:  # the others are corrected by it
-            t_fine = self._t_fine(temperature)
-            values[0] = (t_fine * 5 + 128) >> 8
-            if humidity != _SKIPPED_16:
-                values[1] = (self._humidity(humidity, t_fine) * 100 + 512) >> 10
-            if pressure != _SKIPPED_20:
-                values[2] = self._pressure(pressure, t_fine)
+        # No channel is skipped, so each of them alone is a value like any other: one chip's 25.06 °C.
+        if temperature == _NONE_20 and pressure == _NONE_20 and humidity == _NONE_16:
+            raise OSError(_EIO)  # it lost power in between
+        t_fine = self._t_fine(temperature)
+        values[0] = (t_fine * 5 + 128) >> 8
+        values[1] = (self._humidity(humidity, t_fine) * 100 + 512) >> 10
+        values[2] = self._pressure(pressure, t_fine)
 
     # -- compensation (4.2.3 and 8.2), as in the data sheet; >> of a negative number rounds down there as here ---------
 

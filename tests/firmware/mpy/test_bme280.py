@@ -86,12 +86,21 @@ def test_humidity_stays_between_0_and_100():
     check.equal(read(bus)[1], 10000)
 
 
-def test_a_channel_that_was_not_measured_is_null():
+def test_what_a_skipped_channel_would_read_as_is_a_value_since_none_is_skipped():
     bus = Bus()
-    bus.raw(0x80000, RAW_T, 0x8000)
-    check.equal(read(bus), [2508, NULL, NULL])
-    bus.raw(RAW_P, 0x80000, RAW_H)
-    check.equal(read(bus), [NULL, NULL, NULL])
+    for raw in ((0x80000, RAW_T, RAW_H), (RAW_P, 0x80000, RAW_H), (RAW_P, RAW_T, 0x8000)):
+        bus.raw(*(value - 1 for value in raw))
+        below = read(bus)
+        bus.raw(*raw)
+        at = read(bus)
+        check.true(NULL not in at, at)
+        check.true(all(abs(a - b) <= 15 for a, b in zip(at, below)), (at, below))
+
+
+def test_a_chip_that_lost_power_in_between_is_an_error():
+    bus = Bus()
+    bus.raw(0x80000, 0x80000, 0x8000)
+    check.equal(check.raises(OSError, read, bus).errno, 5)
 
 
 def test_another_chip_none_or_one_that_never_finishes_is_an_error():
