@@ -53,6 +53,8 @@ async def _follow(gateway: Any, device: str | None, as_json: bool) -> None:
                 async for text in feed:
                     for message in json.loads(text):
                         _show(message, device, as_json)
+        except BrokenPipeError:  # who read this has read enough: `mpy-gateway tail | head`
+            raise
         except (OSError, WebSocketException):
             if not told:  # once for each outage, however long
                 typer.echo("the gateway does not answer: stopped, or starting; trying again until it does", err=True)

@@ -87,6 +87,19 @@ def test_tail_prints_samples_as_they_are_committed(gateway: Running) -> None:
     assert "temperature=" in lines[0] + lines[1]
 
 
+def test_tail_ends_without_a_word_when_nobody_reads_it_any_more(gateway: Running) -> None:
+    line = command("tail", "--state", str(gateway.state))
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as tail:
+        assert tail.stdout is not None
+        assert tail.stderr is not None
+        timer = threading.Timer(20, tail.kill)
+        timer.start()
+        assert tail.stdout.readline()
+        tail.stdout.close()
+        assert tail.stderr.read() == b""
+        timer.cancel()
+
+
 def test_link_prints_a_new_one_time_link(gateway: Running) -> None:
     first, second = (mpy_gateway("link", "--state", str(gateway.state)).stdout.strip() for _ in range(2))
     assert "/login?link=" in first
