@@ -637,6 +637,16 @@ def test_nothing_is_wider_than_a_small_screen(
     assert banner["y"] >= top["y"] + top["height"]
 
 
+def test_a_long_value_does_not_reach_into_its_chart(visit: Visit, gateway: ScriptedGateway) -> None:
+    page = visit(viewport={"width": 1280, "height": 900}).open_device(gateway.url)
+    wait_for_line(page, "Air pressure")
+    value = panel(page, "Air pressure").locator(".panel-value .unit").bounding_box()
+    chart = panel(page, "Air pressure").locator(".panel-chart").bounding_box()
+    assert value is not None
+    assert chart is not None
+    assert value["x"] + value["width"] < chart["x"]
+
+
 def ground(page: Page) -> str:
     return str(page.evaluate("() => getComputedStyle(document.documentElement).backgroundColor"))
 

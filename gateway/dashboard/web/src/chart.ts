@@ -95,7 +95,7 @@ export class Chart {
       width: Math.max(1, this.host.clientWidth),
       height: Math.max(1, this.host.clientHeight),
       ms: 1,
-      padding: small ? [3, 6, 3, 0] : [10, 10, 0, 0],
+      padding: small ? [3, 6, 3, 0] : [10, 20, 0, 0],
       legend: { show: false },
       scales: {
         x: { time: true, auto: false },
