@@ -14,13 +14,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.config.paths import PREFIX, default_file, state_dir
-from gateway.config.sections import Config, Settings, is_loopback
+from gateway.config.sections import Config, MqttConfig, Settings, is_loopback
 from gateway.errors import ConfigError
 from gateway.problems import Problem, Problems, did_you_mean, dotted, keys_at, model_at
 from gateway.toml_lines import KeyPath, line_of, lines, syntax_error
 
 _NOT_SETTINGS = ("CONFIG", "STATE", "WIFI_")
 """Variables behind the prefix that have a meaning of their own; the last is a prefix itself."""
+
+_FILES = frozenset({"password_file", "certificate_file", "key_file", "ca_file"})
+"""Keys that name a file."""
 
 
 def load_config(
@@ -89,9 +92,12 @@ class _Loader:
     def _resolve_files(self, folder: Path) -> None:
         """A file named in the file is found from where the file is."""
         mqtt = self.data.get("mqtt")
-        for outlet in mqtt.values() if isinstance(mqtt, dict) else ():
-            if isinstance(outlet, dict) and isinstance(outlet.get("password_file"), str):
-                outlet["password_file"] = str((folder / os.path.expanduser(outlet["password_file"])).absolute())
+        tables: list[Any] = [self.data.get("devices"), self.data.get("people"), self.data.get("broker")]
+        tables += mqtt.values() if isinstance(mqtt, dict) else ()
+        for table in tables:
+            for key in _FILES & table.keys() if isinstance(table, dict) else ():
+                if isinstance(table[key], str):
+                    table[key] = str((folder / os.path.expanduser(table[key])).absolute())
 
     def environment(self, environ: Mapping[str, str]) -> None:
         for variable in sorted(environ):
@@ -138,16 +144,19 @@ class _Loader:
         self.set_by[path] = origin
 
     def credentials(self, environ: Mapping[str, str]) -> None:
-        """systemd's `LoadCredential=mqtt.<name>.password:...`, where the settings name no file."""
+        """systemd's `LoadCredential=mqtt.<name>.password:...`, where the settings name no file. So also `.key`."""
         folder = environ.get("CREDENTIALS_DIRECTORY")
-        mqtt = self.data.get("mqtt")
-        if not folder or not isinstance(mqtt, dict):
+        if not folder:
             return
-        for name, outlet in mqtt.items():
-            file = Path(folder) / f"mqtt.{name}.password"
-            if isinstance(outlet, dict) and "password_file" not in outlet and file.is_file():
-                outlet["password_file"] = str(file)
-                self.set_by["mqtt", name, "password_file"] = "systemd credential"
+        mqtt = self.data.get("mqtt")
+        tables: dict[KeyPath, Any] = {("broker",): self.data.get("broker")}
+        tables |= {("mqtt", name): outlet for name, outlet in mqtt.items()} if isinstance(mqtt, dict) else {}
+        for path, table in tables.items():
+            for key, ending in (("password_file", "password"), ("key_file", "key")):
+                file = Path(folder) / f"{dotted(path)}.{ending}"
+                if isinstance(table, dict) and key not in table and key in keys_at(Settings, path) and file.is_file():
+                    table[key] = str(file)
+                    self.set_by[*path, key] = "systemd credential"
 
     def settings(self) -> Settings | None:
         """The settings, if all is well. Otherwise there are problems."""
@@ -250,3 +259,22 @@ def _check_passwords(settings: Settings, problems: Problems) -> None:
             problems.add(("mqtt", name, "password_file"), str(error))
         if outlet.password_file and not outlet.username:
             problems.add(("mqtt", name, "username"), "is missing: MQTT takes a password only together with a name")
+        _check_certificates(name, outlet, problems)
+
+
+def _check_certificates(name: str, outlet: MqttConfig, problems: Problems) -> None:
+    given = [key for key in ("ca_file", "certificate_file", "key_file") if getattr(outlet, key)]
+    if not outlet.url.startswith("mqtts:"):
+        for key in given:
+            problems.add(("mqtt", name, key), "is for TLS alone, and url says mqtt://: say mqtts:// there")
+    elif ("certificate_file" in given) != ("key_file" in given):
+        missing = "key_file" if "certificate_file" in given else "certificate_file"
+        problems.add(("mqtt", name, missing), "is missing: a certificate and its key go together")
+    elif given:
+        from gateway.mqtt.address import Address  # noqa: PLC0415 - only who names such files waits for it
+
+        try:
+            Address(outlet.url, "", name, **{key: getattr(outlet, key) for key in given}).context()
+        except ConfigError as error:
+            key, _, sentence = str(error).removeprefix(f"mqtt.{name}.").partition(": ")
+            problems.add(("mqtt", name, key.partition(",")[0]), sentence)

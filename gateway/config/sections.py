@@ -173,6 +173,22 @@ class MqttConfig(Section):
         description="File with nothing but the password; a relative path starts at this file. "
         "Left out: the systemd credential mqtt.<name>.password, if there is one.",
     )
+    ca_file: Path | None = Field(
+        default=None,
+        examples=["/etc/mpy-gateway/broker-ca.pem"],
+        description="With mqtts: the authority that signed the broker's certificate (PEM), which is always verified. "
+        "Left out: those this machine trusts.",
+    )
+    certificate_file: Path | None = Field(
+        default=None,
+        examples=["/etc/mpy-gateway/broker-client.pem"],
+        description="With mqtts: our own certificate (PEM), where the broker wants one.",
+    )
+    key_file: Path | None = Field(
+        default=None,
+        examples=["/etc/mpy-gateway/broker-client.key"],
+        description="Its private key (PEM, without a password).",
+    )
     client_id: Text | None = Field(
         default=None, examples=["mpy-gateway-attic"], description="Left out: made from the gateway's id."
     )
@@ -180,6 +196,12 @@ class MqttConfig(Section):
     def password(self) -> str | None:
         """The password as it is in its file now; None without a file. Raises ConfigError."""
         return read_secret(self.password_file) if self.password_file else None
+
+    @property
+    def in_the_clear(self) -> bool:
+        """Whether others can read what passes."""
+        url = urllib.parse.urlsplit(self.url)
+        return url.scheme == "mqtt" and not is_loopback(url.hostname or "")
 
 
 class BrokerConfig(Section):
@@ -286,4 +308,10 @@ class Config(Settings):
             found.append(
                 f"broker.host: anyone who reaches {self.broker.host} can read and send everything, without login"
             )
+        for name, mqtt in self.mqtt.items():
+            if mqtt.in_the_clear and mqtt.username:
+                found.append(
+                    f"mqtt.{name}.url: its password and all samples can be read by anyone on the way to the broker; "
+                    "where that is not wanted, let the broker speak TLS, and say mqtts://"
+                )
         return found

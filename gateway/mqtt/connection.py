@@ -16,7 +16,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -24,17 +23,14 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from gateway.errors import ConfigError
+from gateway.mqtt.address import CONNECT_WITHIN_S, Address, is_alert
 from gateway.mqtt.topics import Message
-
-CONNECT_WITHIN_S = 10
-_DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 _PROTOCOL_ERROR, _UNSUPPORTED_VERSION, _BAD_CLIENT_ID, _BAD_LOGIN, _NOT_AUTHORIZED = 0x82, 0x84, 0x85, 0x86, 0x87
 _KEEPALIVE_TIMEOUT, _TAKEN_OVER = 0x8D, 0x8E
 _SENTENCES = {
     _BAD_CLIENT_ID: "the broker does not accept the client id {client_id}",
-    _BAD_LOGIN: "the broker does not accept the user name or password",
-    _NOT_AUTHORIZED: "the broker does not accept this login",
     _TAKEN_OVER: "another client has connected with the client id {client_id}",
 }
 
@@ -44,29 +40,6 @@ class Version(enum.Enum):
 
     V5 = "5"
     V311 = "3.1.1"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the broker is and who we are there."""
-
-    url: str
-    client_id: str
-    username: str | None = None
-    password: str | None = None
-
-    @property
-    def host(self) -> str:
-        return urlsplit(self.url).hostname or ""
-
-    @property
-    def port(self) -> int:
-        parts = urlsplit(self.url)
-        return parts.port or _DEFAULT_PORTS[parts.scheme]
-
-    @property
-    def tls(self) -> bool:
-        return urlsplit(self.url).scheme == "mqtts"
 
 
 class Trouble(enum.Enum):
@@ -148,6 +121,8 @@ class Connection:
         self._lock = threading.Lock()
         self._accepted = False
         self._answered = False
+        self._alert = ""
+        """What the broker has said against our certificate: TLS 1.3 says it behind the handshake."""
         self._closing = False
         self._ended = False
         self._client = self._make(will)
@@ -219,15 +194,20 @@ class Connection:
         address = self.address
         try:
             if address.tls:
-                self._client.tls_set_context(ssl.create_default_context())
+                self._client.tls_set_context(address.context())
+                self._client.on_log = self._on_log
             self._client.connect(
                 address.host,
                 address.port,
                 keepalive_s,
                 clean_start=True if self.version is Version.V5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
             )
-        except (OSError, ValueError) as error:  # ValueError: a host name that cannot be one, or no certificate to match
-            self._post(Closed(Trouble.UNREACHABLE, sentence_of(error, address)))
+        except ConfigError as error:
+            self._post(Closed(Trouble.REFUSED, str(error)))
+            return
+        except (OSError, ValueError) as error:  # ValueError: a host name that cannot be one
+            trouble = Trouble.REFUSED if isinstance(error, ssl.SSLError) else Trouble.UNREACHABLE
+            self._post(Closed(trouble, address.unreachable(error)))
             return
         if self._ended:
             self._cut()
@@ -246,6 +226,7 @@ class Connection:
             self._cut()
             return
         self._accepted = True
+        client.on_log = None
         maximum = getattr(properties, "ReceiveMaximum", 65_535)
         self._post(Opened(maximum, getattr(properties, "MaximumPacketSize", None)))
 
@@ -265,8 +246,10 @@ class Connection:
     ) -> None:
         if self._closing:
             self._post(Closed(Trouble.STOPPED, "closed"))
+        elif not self._answered and self._alert:
+            self._post(Closed(Trouble.REFUSED, self.address.alerted(self._alert)))
         elif not self._answered:
-            self._post(Closed(Trouble.SILENT, "the broker closed the connection without an answer"))
+            self._post(Closed(Trouble.SILENT, self.address.silent()))
         elif flags.is_disconnect_packet_from_server:
             trouble = Trouble.REFUSED if reason.value == _TAKEN_OVER else Trouble.LOST
             self._post(Closed(trouble, self._sentence(reason), reason.value))
@@ -277,7 +260,15 @@ class Connection:
         else:
             self._post(Closed(Trouble.LOST, "the connection broke"))
 
+    def _on_log(self, client: Any, userdata: Any, level: Any, line: str) -> None:
+        """paho says in its log alone why a line has broken. `[SSL: REASON] ...` is how Python writes such an error."""
+        reason = line.partition("[SSL: ")[2].partition("]")[0]
+        if is_alert(reason):
+            self._alert = reason
+
     def _sentence(self, reason: ReasonCode) -> str:
+        if reason.value in (_BAD_LOGIN, _NOT_AUTHORIZED) and not self._accepted:
+            return self.address.refused_login()
         template = _SENTENCES.get(reason.value, "the broker says: {reason}")
         return template.format(client_id=self.address.client_id, reason=reason.getName())
 
@@ -307,22 +298,3 @@ class Connection:
             self._ended = True
             self._deadline.cancel()
             self._tell(closed)
-
-
-def sentence_of(error: Exception, address: Address) -> str:
-    """Why a connection could not be made, for a person."""
-    match error:
-        case socket.gaierror():
-            return f"the name {address.host} is not known here"
-        case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted: {error.verify_message}"
-        case ssl.SSLError():
-            return f"no TLS: {error.reason or error}"
-        case TimeoutError():
-            return f"no answer within {CONNECT_WITHIN_S} s"
-        case ConnectionRefusedError():
-            return "nothing listens there"
-        case OSError():
-            return error.strerror or str(error)
-        case _:
-            return str(error)

@@ -14,10 +14,10 @@ from gateway.clock import Clock
 from gateway.config import MqttConfig
 from gateway.errors import ConfigError
 from gateway.logs import clean
+from gateway.mqtt.address import Address
 from gateway.mqtt.aside import Aside
 from gateway.mqtt.connection import (
     Acked,
-    Address,
     Closed,
     Connection,
     Occurrence,
@@ -195,7 +195,7 @@ class Link:
     # one session
     async def _session(self) -> Closed:
         try:
-            password = self._config.password()  # read every time: it may be what was changed
+            address = Address.of(self.name, self._config, self.client_id)  # every time: the password may have changed
         except ConfigError as error:
             self._tell("refused", str(error))
             return Closed(Trouble.REFUSED, str(error))
@@ -206,7 +206,6 @@ class Link:
             if isinstance(event, Closed) and not ended.done():
                 ended.set_result(event)
 
-        address = Address(self._config.url, self.client_id, self._config.username, password)
         will = self._topics.bridge(OFFLINE)
         connection = Connection(address, self._version, will, on_event, keepalive_s=self._keepalive_s)
         self._connection = connection
@@ -403,7 +402,7 @@ class Link:
             self._told.clear()
         elif state != "stopped" and why not in self._told:
             self._told.add(why)
-            log.warning("%s: %s: %s; samples wait in the store", self.name, self._config.url, clean(why))
+            log.warning("%s: %s: %s; samples wait in the store", self.name, self._config.url, clean(why, 500))
 
     # between sessions
     def _wait_s(self, trouble: Trouble, tries: int) -> float:

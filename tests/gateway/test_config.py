@@ -26,6 +26,7 @@ from gateway.config import (
     show,
     state_dir,
 )
+from tests.gateway.mqtt.certificates import Authority
 from tests.toml_text import toml
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +106,7 @@ def test_values_of_the_environment_take_the_type_of_their_key(load):
 def test_every_key_can_be_set_by_environment_and_by_option(load):
     """The example has each key once: read it as options, then as variables."""
     wanted = tomllib.loads(uncommented(example()))
-    del wanted["mqtt"]["home"]["password_file"]
+    wanted["mqtt"]["home"] = {key: value for key, value in wanted["mqtt"]["home"].items() if "_file" not in key}
     pairs = [
         (f"{section}.{key}", value)
         for section, keys in wanted.items()
@@ -366,6 +367,35 @@ def test_a_systemd_credential_is_used_where_no_file_is_named(load, tmp_path):
     assert config.origin(("mqtt", "home", "password_file")) == "systemd credential"
 
 
+def test_what_is_for_tls_needs_mqtts_and_a_certificate_its_key(problems, tmp_path):
+    (tmp_path / "a.pem").write_text("nothing")
+    assert problems('[mqtt.home]\nurl = "mqtt://b"\nca_file = "a.pem"\n') == [
+        "mpy-gateway.toml:3: mqtt.home.ca_file: is for TLS alone, and url says mqtt://: say mqtts:// there"
+    ]
+    assert problems('[mqtt.home]\nurl = "mqtts://b"\ncertificate_file = "a.pem"\n') == [
+        "mpy-gateway.toml:1: mqtt.home.key_file: is missing: a certificate and its key go together"
+    ]
+    (line,) = problems('[mqtt.home]\nurl = "mqtts://b"\nca_file = "a.pem"\n')
+    assert line.startswith("mpy-gateway.toml:3: mqtt.home.ca_file: a.pem cannot be used")
+
+
+def test_a_password_that_passes_a_network_in_plain_text_warns(load, tmp_path):
+    (tmp_path / "secret").write_text("geheim")
+    login = 'username = "me"\npassword_file = "secret"\n'
+    (warning,) = load('[mqtt.home]\nurl = "mqtt://b"\n' + login).warnings()
+    assert warning.startswith("mqtt.home.url: its password")
+    for url in ("mqtts://b", "mqtt://127.0.0.1"):
+        assert load(f'[mqtt.home]\nurl = "{url}"\n' + login).warnings() == []
+
+
+def test_a_key_of_ours_may_be_a_systemd_credential(load, tmp_path):
+    pair = Authority(tmp_path).issue("me")
+    pair.key.rename(tmp_path / "mqtt.home.key")
+    text = '[mqtt.home]\nurl = "mqtts://b"\ncertificate_file = "me.pem"\n'
+    config = load(text, CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert config.mqtt["home"].key_file == tmp_path / "mqtt.home.key"
+
+
 def test_a_secret_keeps_its_spaces(tmp_path):
     (tmp_path / "s").write_bytes(b" a b \r\n")
     assert read_secret(tmp_path / "s") == " a b "
@@ -415,7 +445,7 @@ def test_the_example_sets_nothing_as_it_is(load):
 
 
 def test_the_example_uncommented_is_right_and_at_the_defaults(load):
-    text = re.sub(r"password_file = .*", "", uncommented(example()))
+    text = re.sub(r"\w+_file = .*", "", uncommented(example()))
     config = load(text)
     assert config.limits == Limits()
     assert config.mqtt["home"] == MqttConfig(

@@ -385,7 +385,7 @@ def test_a_login_that_is_refused_is_said_once(tmp_path: Path, caplog: pytest.Log
     with caplog.at_level(logging.WARNING, "mqtt"):
         run(scenario())
     (sentence,) = [record.getMessage() for record in caplog.records if record.name == "mqtt"]
-    assert "the broker does not accept this login; samples wait in the store" in sentence
+    assert "the broker does not accept this login: put right mqtt.test.username, or the password in" in sentence
     assert "wrong" not in caplog.text
 
 
