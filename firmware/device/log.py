@@ -26,7 +26,8 @@ class Log:
         text = clean(text)
         t_ms = self._clock.uptime_ms()
         print("%d.%03d %s %s" % (t_ms // 1000, t_ms % 1000, level, text))
-        if level != "info":
+        # what says the same as the one before, as each attempt of an outage does, must not push out why it began
+        if level != "info" and not (self._lines and self._lines[-1][2] == text):
             if len(self._lines) == _KEPT:
                 self._lines.pop(0)
             self._lines.append((t_ms, level, text))

@@ -21,4 +21,15 @@ def test_the_newest_warnings_wait_for_the_gateway():
     check.equal(log.next_line(), None)
 
 
+def test_an_outage_of_many_attempts_is_told_with_its_cause():
+    log = Log(Clock(Hand()))
+    log("warning", "closed by the gateway")
+    for _ in range(20):
+        log("warning", "lost: ECONNREFUSED")
+    check.equal([log.next_line()[2] for _ in range(2)], ["closed by the gateway", "lost: ECONNREFUSED"])
+    check.equal(log.next_line(), None)
+    log("warning", "lost: ECONNREFUSED")
+    check.equal(log.next_line()[2], "lost: ECONNREFUSED")
+
+
 check.run(globals())
