@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 import time
 from contextlib import AsyncExitStack
 from typing import Any
@@ -20,14 +19,15 @@ from gateway.command.dispatch import Dispatcher
 from gateway.config import Config, MqttConfig, write_private
 from gateway.dashboard.server import PeopleServer
 from gateway.device.server import DeviceServer
-from gateway.errors import ConfigError, Conflict
+from gateway.errors import ConfigError
+from gateway.identity import gateway_id
 from gateway.mqtt.bridge import Bridge
 from gateway.mqtt.embedded import EmbeddedBroker
 from gateway.presence import Presence
 from gateway.store.devices import Devices
 from gateway.store.history import History
-from gateway.store.port import Store
 from gateway.store.sqlite import SqliteStore
+from gateway.tls.doors import Doors
 
 log = logging.getLogger("gateway")
 
@@ -68,7 +68,10 @@ class Gateway:
         )
         await self.store.open()
         self._parts.push_async_callback(self.store.close)
-        self.id = config.gateway.id or await gateway_id(self.store)
+        self.id = await gateway_id(config.gateway.id, self.store)
+        self.tls = Doors(config, self.id, clock)
+        self.tls.start()
+        self._parts.callback(self.tls.stop)
         self.devices = Devices(self.store)
         self.history = History(self.store)
         self.presence = Presence()
@@ -102,6 +105,8 @@ class Gateway:
             extra_status=self.status,
             dismiss=self.store.dismiss_notice,
             feed_queue_bytes=config.limits.feed_queue_bytes,
+            tls=self.tls.people.context if self.tls.people else None,
+            handshake_s=config.limits.handshake_s,
         )
         await self.people.start()
         self._parts.push_async_callback(self.people.stop)
@@ -116,6 +121,7 @@ class Gateway:
             self.dispatcher,
             clock,
             gateway_id=self.id,
+            tls=self.tls.devices.context if self.tls.devices else None,
         )
         await self.door.start()
         self._parts.push_async_callback(self.door.stop)
@@ -137,7 +143,7 @@ class Gateway:
 
     @property
     def devices_url(self) -> str:
-        return f"ws://{self.config.devices.host}:{self.door.port}"
+        return self.door.url
 
     @property
     def mqtt_urls(self) -> dict[str, str]:
@@ -147,6 +153,7 @@ class Gateway:
         """What `/api/status` adds to the connections: parts and their figures."""
         return {
             "devices_url": self.devices_url,
+            "warnings": [*self.config.warnings(), *self.tls.concerns()],
             "store": self.store.stats(),
             "brokers": {bridge.name: bridge.stats() for bridge in self.bridges},
             "embedded_broker": {"pid": self.broker.pid, "url": self.broker.url} if self.broker else None,
@@ -156,6 +163,7 @@ class Gateway:
         content = {
             "pid": os.getpid(),
             "people_url": self.people.url,
+            "people_certificate": str(self.tls.people.file) if self.tls.people else None,
             "devices_url": self.devices_url,
             "mqtt": self.mqtt_urls,
             "started": int(time.time()),
@@ -164,15 +172,3 @@ class Gateway:
             write_private(self.config.state / RUN_FILE, json.dumps(content))
         except OSError as error:
             raise ConfigError(f"cannot write {self.config.state / RUN_FILE}: {error.strerror or error}") from error
-
-
-async def gateway_id(store: Store) -> str:
-    """The gateway's own id, drawn once and kept: boards will verify it whatever address they dial."""
-    if entry := await store.get("gateway/id"):
-        return entry.value.decode()
-    drawn = f"gw-{secrets.token_hex(4)}"
-    try:
-        await store.create("gateway/id", drawn.encode())
-    except Conflict:
-        return await gateway_id(store)
-    return drawn

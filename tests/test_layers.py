@@ -44,6 +44,7 @@ PURE = [
     "gateway/dashboard/messages.py",
     "gateway/dashboard/panel.py",
     "gateway/dashboard/shapes.py",
+    "gateway/tls/authority.py",
     "gateway/toml_lines.py",
     "gateway/problems.py",
     "gateway/config/text.py",

@@ -22,8 +22,9 @@ def backup(
     """Write a backup of everything the gateway knows into one file.
 
     The gateway goes on working meanwhile. The file holds all samples, all devices with hashes of their tokens, where
-    each outlet stands, and the settings file. It is not encrypted: whoever has it can read every sample, though not
-    connect as a device. What passwords the settings name is in files of their own, and not in it.
+    each outlet stands, the authority that boards verify, and the settings file. It is not encrypted: whoever has it can
+    read every sample and pretend to be this gateway, though not connect as a device. What passwords the settings name
+    is in files of their own, and not in it; so are certificates of your own.
 
     Example: mpy-gateway backup gateway.backup
     """

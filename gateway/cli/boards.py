@@ -6,11 +6,13 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from gateway.emulator import EmulatedBoard
 from gateway.errors import ConfigError
 from gateway.profile import Profile
 from gateway.store.devices import Devices
+from gateway.tls.boards import CA_ON_BOARD, BoardTrust
 
 WIFI = {"ssid": "emulated", "password": "emulated-password"}
 
@@ -21,10 +23,12 @@ def board_names(profile: Profile, count: int) -> list[str]:
     return [f"{stem}-{number}" for number in range(1, count + 1)]
 
 
-async def board_settings(devices: Devices, name: str, profile: Profile, directory: Path, url: str) -> dict[str, object]:
+async def board_settings(
+    devices: Devices, name: str, profile: Profile, directory: Path, url: str, trust: BoardTrust | None = None
+) -> dict[str, object]:
     """What /settings.json on the board says. A board made earlier in `directory` keeps its identity."""
     file = directory / "settings.json"
-    host, _, port = url.removeprefix("ws://").rpartition(":")
+    address = urlsplit(url)
     if file.exists():
         token = json.loads(file.read_text())["token"]
         if await devices.by_token(token) is None:
@@ -38,13 +42,19 @@ async def board_settings(devices: Devices, name: str, profile: Profile, director
     settings: dict[str, object] = {
         "device": name,
         "token": token,
-        "gateway": {"host": host, "port": int(port), "tls": False},
+        "gateway": gateway_settings(address.hostname or "", address.port or 0, trust),
         "wifi": [WIFI],
     }
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     file.touch(mode=0o600)
     file.write_text(json.dumps(settings))
     return settings
+
+
+def gateway_settings(host: str, port: int, trust: BoardTrust | None) -> dict[str, object]:
+    """`gateway` in a board's settings. With TLS the board verifies the authority in /ca.der and `name`."""
+    settings: dict[str, object] = {"host": host, "port": port, "tls": trust is not None}
+    return settings if trust is None else settings | {"name": trust.name}
 
 
 class Boards:
@@ -62,9 +72,13 @@ class Boards:
         *,
         directory: Path,
         seed: int,
+        trust: BoardTrust | None = None,
         console: Callable[[str], None] | None = None,
     ) -> None:
-        self.boards[name] = EmulatedBoard(profile, node_dir, settings, directory=directory, seed=seed, console=console)
+        files = {} if trust is None else {CA_ON_BOARD: trust.ca_der}
+        self.boards[name] = EmulatedBoard(
+            profile, node_dir, settings, directory=directory, seed=seed, files=files, console=console
+        )
 
     async def start(self) -> None:
         for board in self.boards.values():  # one after the other: starting all at once only makes each slower

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Coroutine
@@ -68,6 +69,15 @@ def stop_on_signal() -> asyncio.Event:
     return stop
 
 
+def devices_tls(config: Config) -> bool:
+    """Whether the devices' door speaks TLS: that of the gateway that runs, else that of the settings."""
+    try:
+        url: str = json.loads((config.state / "run.json").read_text())["devices_url"]
+    except (OSError, ValueError, KeyError):
+        return config.devices.uses_tls
+    return url.startswith("wss:")
+
+
 class RunningGateway:
     """The gateway on a state directory, through its people's door. Raises `ConfigError` when none runs."""
 
@@ -82,6 +92,7 @@ class RunningGateway:
         except PermissionError:
             raise ConfigError(f"{state} belongs to another user: run this command as the gateway's user") from None
         self.url: str = self.run["people_url"]
+        self.tls = _tls_context(self.run.get("people_certificate"))
 
     def call(self, method: str, path: str, body: object = None, *, timeout_s: float = 15) -> Any:
         """One REST call. Returns the JSON answer; raises `ConfigError` with the gateway's sentence."""
@@ -92,16 +103,29 @@ class RunningGateway:
             headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310  # as above
+            with urllib.request.urlopen(request, timeout=timeout_s, context=self.tls) as answer:  # noqa: S310  # as above
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise ConfigError(_sentence(error)) from None
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+                raise ConfigError(
+                    f"what answers at {self.url} is not this gateway: its certificate is another"
+                ) from None
             raise ConfigError(f"the gateway at {self.url} does not answer: it was stopped, or is starting") from None
 
     @property
     def feed_url(self) -> str:
         return self.url.replace("http", "ws", 1) + "/api/live"
+
+
+def _tls_context(certificate: str | None) -> ssl.SSLContext | None:
+    """For the people's door, which shows what is in the file `certificate`."""
+    if certificate is None:
+        return None
+    from gateway.tls.context import exact_context
+
+    return exact_context(Path(certificate))
 
 
 def _sentence(error: urllib.error.HTTPError) -> str:

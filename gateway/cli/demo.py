@@ -76,6 +76,7 @@ async def _demo(
     from gateway.cli.common import stop_on_signal
     from gateway.cli.serve import banner
     from gateway.profile import find_node, load_profile
+    from gateway.tls.boards import board_trust
 
     stop = stop_on_signal()
     path = find_node(node)
@@ -90,10 +91,11 @@ async def _demo(
         if seconds is not None or report:
             witness = await Observer.start(gateway)
             parts.push_async_callback(witness.end)
+        trust = board_trust(config, gateway.id) if config.devices.uses_tls else None
         for number, name in enumerate(board_names(profile, count)):
             directory = config.state / "boards" / name
-            identity = await board_settings(gateway.devices, name, profile, directory, gateway.devices_url)
-            boards.add(name, profile, path.parent, identity, directory=directory, seed=seed + number)
+            identity = await board_settings(gateway.devices, name, profile, directory, gateway.devices_url, trust)
+            boards.add(name, profile, path.parent, identity, directory=directory, seed=seed + number, trust=trust)
         typer.echo(banner(gateway))
         typer.echo(f"  boards   {', '.join(boards.boards)} (emulated)")
         announcement = asyncio.create_task(_announce_first_sample(gateway, started))
@@ -170,6 +172,7 @@ class Observer:
             "mqtt_url": bridge.url,
             "base": gateway.mqtt_bases[bridge.name],
             "feed_url": gateway.people.url.replace("http", "ws", 1) + "/api/live",
+            "certificate": str(gateway.tls.people.file) if gateway.tls.people else None,
             "token": gateway.people.cli_token,
         }
         process = await asyncio.create_subprocess_exec(

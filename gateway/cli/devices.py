@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.profile import Profile
     from gateway.store.devices import DeviceInfo, Devices
+    from gateway.store.port import Store
+    from gateway.tls.boards import BoardTrust
 
 group = typer.Typer(help="Say which devices may connect.", no_args_is_help=True)
 app.add_typer(group, name="devices")
@@ -27,12 +29,20 @@ app.add_typer(group, name="devices")
 async def registry(config: Config) -> AsyncIterator[Devices]:
     """The identities alone, beside a gateway that may be running."""
     from gateway.store.devices import Devices
+
+    async with registry_store(config) as store:
+        yield Devices(store)
+
+
+@asynccontextmanager
+async def registry_store(config: Config) -> AsyncIterator[Store]:
+    """The registry alone, beside a gateway that may be running."""
     from gateway.store.sqlite import SqliteStore
 
     store = SqliteStore(config.state)
     await store.open_registry_only()
     try:
-        yield Devices(store)
+        yield store
     finally:
         await store.close()
 
@@ -59,45 +69,62 @@ def add(
 
     Example: mpy-gateway devices add greenhouse --node climate-node
     """
-    from gateway.cli.common import read_config, run_loop
+    from gateway.cli.common import devices_tls, read_config, run_loop
+    from gateway.identity import gateway_id
     from gateway.profile import find_node, load_profile
+    from gateway.store.devices import Devices
+    from gateway.tls.boards import board_trust
 
-    async def work() -> str:
+    async def work() -> tuple[str, BoardTrust | None]:
         if files:
             files.mkdir(parents=True)  # before the identity: an error must not leave one behind
-        async with registry(effective) as devices:
-            return await devices.add(device, profile)
+        async with registry_store(effective) as store:
+            trust = None
+            if files and devices_tls(effective):
+                trust = board_trust(effective, await gateway_id(effective.gateway.id, store))
+            return await Devices(store).add(device, profile), trust
 
     effective = read_config(config, state, None)
     path = find_node(node)
     profile = load_profile(path)
     try:
-        token = run_loop(work())
+        token, trust = run_loop(work())
     except FileExistsError:
         raise ConfigError(f"--files {files}: exists already; name a new directory") from None
     typer.echo(f"device  {device}\ntoken   {token}\n        (shown once: the gateway keeps only its hash)")
     if files:
-        write_board_files(files, profile, path.parent, device, token, effective)
+        write_board_files(files, profile, path.parent, device, token, effective, trust)
         typer.echo(f"files   {files}: set Wi-Fi and the gateway's address in settings.json, then copy them:")
         typer.echo(f"        mpremote cp -r {files}/. : + reset")
 
 
 def write_board_files(
-    directory: Path, profile: Profile, node_dir: Path, device: str, token: str, config: Config
+    directory: Path,
+    profile: Profile,
+    node_dir: Path,
+    device: str,
+    token: str,
+    config: Config,
+    trust: BoardTrust | None,
 ) -> None:
     """What goes onto the board, as it lies there. `settings.json` holds the token: only its owner may read it."""
+    from gateway.cli.boards import gateway_settings
     from gateway.config import write_private
     from gateway.profile.firmware import firmware_files, firmware_profile
+    from gateway.tls.boards import CA_ON_BOARD
+    from gateway.tls.names import reachable
 
     for name, source in firmware_files(profile, node_dir).items():
         target = directory / name.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(source.read_bytes())
     (directory / "profile.json").write_text(json.dumps(firmware_profile(profile)))
+    if trust is not None:
+        (directory / CA_ON_BOARD.lstrip("/")).write_bytes(trust.ca_der)
     settings = {
         "device": device,
         "token": token,
-        "gateway": {"host": config.devices.host, "port": config.devices.port, "tls": False},
+        "gateway": gateway_settings(reachable(config.devices.host), config.devices.port, trust),
         "wifi": [{"ssid": "your network", "password": "its password"}],
     }
     write_private(directory / "settings.json", json.dumps(settings, indent=2) + "\n")

@@ -51,20 +51,31 @@ def emulate(
 async def _emulate(config: Config, node: str, count: int, name: str | None, seed: int, url: str) -> None:
     from gateway.cli.boards import Boards, board_names, board_settings
     from gateway.cli.common import stop_on_signal
-    from gateway.cli.devices import registry
+    from gateway.cli.devices import registry_store
+    from gateway.identity import gateway_id
     from gateway.profile import find_node, load_profile
+    from gateway.store.devices import Devices
+    from gateway.tls.boards import board_trust
 
     stop = stop_on_signal()
     path = find_node(node)
     profile = load_profile(path)
     names = [name] if name else board_names(profile, count)
     boards = Boards()
-    async with registry(config) as devices:
+    async with registry_store(config) as store:
+        trust = board_trust(config, await gateway_id(config.gateway.id, store)) if url.startswith("wss:") else None
         for number, board in enumerate(names):
             directory = config.state / "boards" / board
-            identity = await board_settings(devices, board, profile, directory, url)
+            identity = await board_settings(Devices(store), board, profile, directory, url, trust)
             boards.add(
-                board, profile, path.parent, identity, directory=directory, seed=seed + number, console=printer(board)
+                board,
+                profile,
+                path.parent,
+                identity,
+                directory=directory,
+                seed=seed + number,
+                trust=trust,
+                console=printer(board),
             )
     try:
         await boards.start()

@@ -48,7 +48,7 @@ async def _follow(gateway: Any, device: str | None, as_json: bool) -> None:
     while True:
         try:
             headers = {"Authorization": f"Bearer {running.token}"}
-            async with connect(running.feed_url, additional_headers=headers, max_size=None) as feed:
+            async with connect(running.feed_url, ssl=running.tls, additional_headers=headers, max_size=None) as feed:
                 told = False
                 async for text in feed:
                     for message in json.loads(text):

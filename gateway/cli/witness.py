@@ -2,9 +2,10 @@
 
     python -m gateway.cli.witness < settings.json
 
-Reads one line of JSON: {"mqtt_url", "base", "feed_url", "token"}; prints `ready` once both listen. For every further
-line it prints what it has counted, {"published": {device: n}, "seen": {device: n}, "repeated": n, "first_seen": s},
-and ends when its standard input closes. Distinct (boot_id, seq) per device: repeats do not count twice.
+Reads one line of JSON: {"mqtt_url", "base", "feed_url", "certificate", "token"}; prints `ready` once both listen. For
+every further line it prints what it has counted, {"published": {device: n}, "seen": {device: n}, "repeated": n,
+"first_seen": s}, and ends when its standard input closes. Distinct (boot_id, seq) per device: repeats do not count
+twice.
 It shares no state with the gateway, only its wires.
 """
 
@@ -14,12 +15,15 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from websockets.asyncio.client import connect
+
+from gateway.tls.context import exact_context
 
 Seen = dict[str, set[tuple[str, int]]]
 
@@ -58,7 +62,7 @@ class Witness:
         }
 
 
-async def watch(settings: dict[str, str]) -> None:
+async def watch(settings: dict[str, Any]) -> None:
     witness = Witness()
     loop = asyncio.get_running_loop()
     subscribed = asyncio.Event()
@@ -78,7 +82,9 @@ async def watch(settings: dict[str, str]) -> None:
     mqtt.loop_start()
 
     headers = {"Authorization": f"Bearer {settings['token']}"}
-    async with connect(settings["feed_url"], additional_headers=headers, max_size=None) as feed:
+    certificate = settings["certificate"]
+    tls = exact_context(Path(certificate)) if certificate else None
+    async with connect(settings["feed_url"], ssl=tls, additional_headers=headers, max_size=None) as feed:
         await subscribed.wait()
         reader = asyncio.create_task(_read(feed, witness))
         print("ready", flush=True)

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.config.paths import PREFIX, default_file, state_dir
-from gateway.config.sections import Config, MqttConfig, Settings, is_loopback
+from gateway.config.sections import Config, DevicesConfig, MqttConfig, Settings
 from gateway.errors import ConfigError
 from gateway.problems import Problem, Problems, did_you_mean, dotted, keys_at, model_at
 from gateway.toml_lines import KeyPath, line_of, lines, syntax_error
@@ -214,7 +214,7 @@ def _typed(text: str, annotation: Any) -> Any:
     names = str(annotation)
     if "tuple" in names and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
-    if annotation is bool:
+    if "bool" in names:
         text = text.lower()
     if not any(kind in names for kind in ("int", "float", "bool", "tuple", "Any")):
         return text
@@ -231,12 +231,17 @@ def _with_advice(problem: Problem) -> Problem:
 
 def _check_doors(settings: Settings, problems: Problems) -> None:
     for name, door in (("devices", settings.devices), ("people", settings.people)):
-        if not is_loopback(door.host) and not door.insecure:
+        if door.in_the_clear and not door.insecure:
             problems.add(
-                (name, "host"),
-                f"{door.host} can be reached from other machines, and there is no TLS in this version: "
-                f"say {name}.insecure = true if everyone on that network may read what passes",
+                (name, "tls"),
+                f"is false, and {door.host} can be reached from other machines: leave tls out, or say "
+                f"{name}.insecure = true if everyone on that network may read what passes",
             )
+        if door.certificate_file or door.key_file or (isinstance(door, DevicesConfig) and door.ca_file):
+            from gateway.tls.given import mistakes  # noqa: PLC0415 - only who brings a certificate waits for it
+
+            for key, sentence in mistakes(door):
+                problems.add((name, key), sentence)
     taken: dict[tuple[str, int], str] = {}
     for path, host, port in _listeners(settings):
         if port and (other := taken.setdefault((host, port), dotted(path))) != dotted(path):

@@ -28,17 +28,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _not_yet(sentence: str) -> Any:
-    """A key that is reserved: only its default is accepted, and the answer to anything else is `sentence`."""
-
-    def check(value: Any) -> Any:
-        if value:
-            raise ValueError(sentence)
-        return value
-
-    return AfterValidator(check)
-
-
 def _host(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._:\[\]%-]{1,253}", text):
         raise ValueError(f'"{text}" is not a host name or address')
@@ -106,7 +95,6 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Host = Annotated[str, AfterValidator(_host)]
 Text = Annotated[str, AfterValidator(_printable)]
 OutletName = Annotated[str, AfterValidator(_outlet_name)]
-Tls = Annotated[bool, _not_yet("TLS is not available in this version: leave it out")]
 MaxMb = Annotated[int, AfterValidator(_max_mb)]
 
 
@@ -127,29 +115,59 @@ class GatewayConfig(Section):
     name: Text = Field(default="mpy-gateway", description="What people call it.")
 
 
-class DevicesConfig(Section):
+class Door(Section):
+    """What both doors have: an address, and TLS or not."""
+
+    host: Host = Field(default="127.0.0.1", description="Address to listen on.")
+    port: Port = Field(default=0, description="0 takes any free one.")
+    tls: bool | None = Field(
+        default=None, examples=[True], description="Left out: TLS, unless the host is this machine alone (127.0.0.1)."
+    )
+    insecure: bool = Field(
+        default=False,
+        description="Allow tls = false on a host that others reach: tokens and all else can be read on the way.",
+    )
+    certificate_file: Path | None = Field(
+        default=None,
+        examples=["/etc/mpy-gateway/door.pem"],
+        description="A certificate of your own (PEM, with what leads to its authority); a relative path starts at "
+        "this file. Left out: the gateway makes one.",
+    )
+    key_file: Path | None = Field(
+        default=None,
+        examples=["/etc/mpy-gateway/door.key"],
+        description="Its private key (PEM, without a password).",
+    )
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether this door speaks TLS."""
+        return not is_loopback(self.host) if self.tls is None else self.tls
+
+    @property
+    def in_the_clear(self) -> bool:
+        """Whether others reach it, and can read what passes."""
+        return not self.uses_tls and not is_loopback(self.host)
+
+
+class DevicesConfig(Door):
     """The door for boards: a WebSocket listener."""
 
     host: Host = Field(
         default="127.0.0.1", description="Address to listen on. Boards on Wi-Fi need one they can reach."
     )
     port: Port = Field(default=8765, description="0 takes any free one.")
-    tls: Tls = Field(default=False, description="Not available in this version.")
-    insecure: bool = Field(
-        default=False,
-        description="Allow a host other than this machine without TLS: tokens and samples can be read on the way.",
+    ca_file: Path | None = Field(
+        default=None,
+        examples=["/etc/mpy-gateway/ca.pem"],
+        description="With certificate_file: the authority that boards pin (PEM, one certificate).",
     )
 
 
-class PeopleConfig(Section):
+class PeopleConfig(Door):
     """The door for people: page, REST, live feed."""
 
-    host: Host = Field(default="127.0.0.1", description="Address to listen on.")
     port: Port = Field(default=8080, description="0 takes any free one.")
-    tls: Tls = Field(default=False, description="Not available in this version.")
-    insecure: bool = Field(
-        default=False, description="Allow a host other than this machine without TLS: logins can be read on the way."
-    )
     allowed_hosts: tuple[Host, ...] = Field(
         default=(), description='Further names under which a browser may ask for the page, such as "pi.local".'
     )
@@ -287,6 +305,12 @@ class Settings(Section):
     log: LogConfig = LogConfig()
 
 
+_INSECURE_ADVICE = {
+    "devices": "boards that were set up without TLS need their files anew; to go on without it say devices.tls = false",
+    "people": "take it out, or say people.tls = false to go on without TLS",
+}
+
+
 class Config(Settings):
     """The settings of this run, and where it keeps its state."""
 
@@ -302,8 +326,10 @@ class Config(Settings):
         """Settings that work but should be looked at, a sentence each, to be logged at the start."""
         found = []
         for name, door in (("devices", self.devices), ("people", self.people)):
-            if not is_loopback(door.host) and not door.tls:
+            if door.in_the_clear:
                 found.append(f"{name}.insecure: what passes {door.host}:{door.port} can be read by anyone on the way")
+            elif door.insecure and door.uses_tls:
+                found.append(f"{name}.insecure does nothing while there is TLS: {_INSECURE_ADVICE[name]}")
         if not self.mqtt and not is_loopback(self.broker.host):
             found.append(
                 f"broker.host: anyone who reaches {self.broker.host} can read and send everything, without login"

@@ -22,6 +22,8 @@ def panel(status: Mapping[str, Any], now_ms: int) -> Panel:
     notices = _notices(status.get("store") or {}, store, brokers, now_ms)
     for name, figures in sorted((status.get("brokers") or {}).items()):
         notices += _refused(name, figures)
+    for text in status.get("warnings") or []:  # each begins with the name of a setting
+        notices.append(Notice("warning", f"{text}.", None))
     return Panel(notices, store, brokers)
 
 

@@ -8,6 +8,7 @@ import errno
 import logging
 import re
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,12 @@ class PeopleServer:
         extra_status: Callable[[], dict[str, Any]] = dict,
         dismiss: Callable[[str], Awaitable[bool]] = _no_notice,
         feed_queue_bytes: int = QUEUE_BYTES,
+        tls: ssl.SSLContext | None = None,
+        handshake_s: float = 10,
     ) -> None:
         self._config = config
+        self._tls = tls
+        self._handshake_s = handshake_s
         self._state = state
         self.cli_token = new_token()
         self._links = Links()
@@ -112,7 +117,8 @@ class PeopleServer:
         host = self._config.host
         if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
             host = next(iter(self._config.allowed_hosts), "127.0.0.1")
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
 
     def one_time_link(self) -> str:
         """A new link that lets one browser in, once."""
@@ -127,7 +133,7 @@ class PeopleServer:
             await self._feed.start()
             undo.push_async_callback(self._feed.stop)
             write_private(self._state / TOKEN_FILE, self.cli_token)
-            self._server = _Server(self._uvicorn_config())
+            self._server = _Server(self._uvicorn_config(), self._tls, self._handshake_s)
             self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
             await self._server.listening.wait()
             undo.pop_all()
@@ -147,7 +153,9 @@ class PeopleServer:
         page = pages.Page()
         if page.index is None:
             log.warning("the page was not built: `pip install -e .` in the checkout builds it; the API works without")
-        app.router.routes += pages.routes(page, self._sessions, self._links, cookie=self._cookie, secure=False)
+        app.router.routes += pages.routes(
+            page, self._sessions, self._links, cookie=self._cookie, secure=self._tls is not None
+        )
         app.router.routes.append(WebSocketRoute("/api/live", self._live))
         guard = Guard(
             app,
@@ -181,13 +189,28 @@ class PeopleServer:
 class _Server(uvicorn.Server):
     """Runs as a task of ours: signals are the program's business."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None, handshake_s: float) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._tls, self._handshake_s = tls, handshake_s if tls else None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """As uvicorn's, which would wait 60 s for a TLS handshake and cannot be told otherwise."""
+        await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                self._protocol, sock=one, backlog=LISTEN_BACKLOG, ssl=self._tls, ssl_handshake_timeout=self._handshake_s
+            )
+            for one in sockets or ()
+        ]
+        self.started = True
         self.listening.set()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]  # the type is that of any protocol
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
@@ -48,6 +49,11 @@ def listener_options(limits: Limits, sockets: set[DeviceSocket] | None = None) -
         "server_header": "mpy-gateway",
         "logger": library_log,
     }
+
+
+def tls_options(limits: Limits, context: ssl.SSLContext | None) -> dict[str, Any]:
+    """What `websockets.serve` is told besides for TLS: a client that stops in mid-handshake is dropped."""
+    return {"ssl": context, "ssl_handshake_timeout": limits.handshake_s} if context else {}
 
 
 class DeviceSocket(ServerConnection):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import ssl
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -18,7 +19,7 @@ from gateway.command.dispatch import Dispatcher
 from gateway.device import wire
 from gateway.device.boots import Remembered
 from gateway.device.connection import Connection, Surroundings
-from gateway.device.listener import DeviceSocket, listener_options, offered_subprotocols, refusal, token_of
+from gateway.device.listener import DeviceSocket, listener_options, offered_subprotocols, refusal, tls_options, token_of
 from gateway.device.session import Answered, Newest, Output, Session, State, check_hardware
 from gateway.device.stamps import Now, WallWatch
 from gateway.device.window import window_samples
@@ -67,8 +68,10 @@ class DeviceServer:
         clock: Clock,
         *,
         gateway_id: str = "mpy-gateway",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.port = config.port
+        self._tls = tls
         self._config = config
         self._limits = limits
         self._store = store
@@ -97,6 +100,7 @@ class DeviceServer:
                 port,
                 process_request=self._admit,
                 **listener_options(self._limits, self._sockets),
+                **tls_options(self._limits, self._tls),
             )
         except OSError as error:
             raise ConfigError(_why_not_listening(error, host, port)) from error
@@ -105,7 +109,12 @@ class DeviceServer:
             asyncio.create_task(self._watch_time(), name="time-watch"),
         ]
         self.port = next(iter(self._server.sockets)).getsockname()[1]
-        log.info("devices connect to ws://%s:%d", host, self.port)
+        log.info("devices connect to %s", self.url)
+
+    @property
+    def url(self) -> str:
+        host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
+        return f"{'wss' if self._tls else 'ws'}://{host}:{self.port}"
 
     async def stop(self) -> None:
         """Accept nobody more; commit and acknowledge what was received; close all with 1001. Within 3 s."""

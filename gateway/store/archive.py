@@ -20,9 +20,12 @@ from gateway.errors import ConfigError
 FORMAT = 1
 SAMPLES, REGISTRY, SETTINGS = "samples.db", "registry.db", "mpy-gateway.toml"
 DATABASES = (SAMPLES, REGISTRY)
+AUTHORITY = ("tls/ca.key", "tls/ca.pem")
+"""Boards pin this authority: without it a restored gateway would lock every one of them out. Both, or neither."""
+SMALL = (SETTINGS, *AUTHORITY)
 MANIFEST = "manifest.json"
 MANIFEST_BYTES = 1 << 16
-SETTINGS_BYTES = 1 << 20
+SMALL_BYTES = 1 << 20
 _BLOCK = tarfile.BLOCKSIZE
 _CHUNK_BYTES = 1 << 20
 
@@ -51,11 +54,11 @@ class Manifest(msgspec.Struct, frozen=True):
         return sum(part.bytes for part in self.parts)
 
 
-def describe(path: Path, schema: int) -> Part:
-    """The part that the file at `path` will be."""
+def describe(path: Path, name: str, schema: int) -> Part:
+    """The part called `name` that the file at `path` will be."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return Part(path.name, os.fstat(file.fileno()).st_size, digest, schema)
+        return Part(name, os.fstat(file.fileno()).st_size, digest, schema)
 
 
 def write(file: BinaryIO, manifest: Manifest, parts: Iterable[tuple[Part, Path]]) -> None:
@@ -84,10 +87,14 @@ def read_manifest(file: BinaryIO) -> Manifest:
     except msgspec.DecodeError as error:
         raise NotABackup from error
     names = [part.name for part in manifest.parts]
-    known = {SAMPLES, REGISTRY, SETTINGS}
-    if len(set(names)) != len(names) or not set(DATABASES) <= set(names) <= known:
+    known = {*DATABASES, *SMALL}
+    if (
+        len(set(names)) != len(names)
+        or not set(DATABASES) <= set(names) <= known
+        or set(AUTHORITY) & set(names) not in (set(), set(AUTHORITY))
+    ):
         raise ConfigError("it does not consist of what a backup consists of")
-    if any(part.bytes < 0 or (part.name == SETTINGS and part.bytes > SETTINGS_BYTES) for part in manifest.parts):
+    if any(part.bytes < 0 or (part.name in SMALL and part.bytes > SMALL_BYTES) for part in manifest.parts):
         raise ConfigError("the sizes in it cannot be true")
     return manifest
 
@@ -97,6 +104,7 @@ def unpack(file: BinaryIO, manifest: Manifest, directory: Path) -> None:
     for part in manifest.parts:
         if _next(file) != (part.name, part.bytes):
             raise ConfigError(f"what should be {part.name} is something else")
+        (directory / part.name).parent.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(directory / part.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as target:
             _copy(file, target, part)

@@ -121,11 +121,17 @@ def _copy_parts(
     copy_database(state_dir / archive.SAMPLES, samples, progress)
     copy_database(state_dir / archive.REGISTRY, registry)
     gateway_id = _turn_back(registry, cursors)
-    paths = [registry, samples]
-    if settings_file is not None:
-        shutil.copyfile(settings_file, scratch / archive.SETTINGS)
-        paths.insert(0, scratch / archive.SETTINGS)
-    parts = [(archive.describe(path, _schema(path)), path) for path in paths]
+    names = [archive.REGISTRY, archive.SAMPLES]
+    small = {archive.SETTINGS: settings_file} if settings_file else {}
+    if (state_dir / archive.AUTHORITY[0]).exists():
+        small |= {name: state_dir / name for name in archive.AUTHORITY}
+    for name, source in small.items():
+        (scratch / name).parent.mkdir(mode=0o700, exist_ok=True)
+        with open_private(scratch / name) as file:
+            file.write(source.read_bytes())
+    parts = [
+        (archive.describe(scratch / name, name, _schema(scratch / name)), scratch / name) for name in (*small, *names)
+    ]
     return Manifest(archive.FORMAT, __version__, gateway_id, now_ms, [part for part, _ in parts]), parts
 
 

@@ -156,7 +156,8 @@ def _prepare(directory: Path, manifest: Manifest, now_ms: int) -> None:
                 _fold(connection)
         for name in archive.DATABASES:
             _sync_file(directory / name)
-        sync_directory(directory)
+        for folder in {(directory / part.name).parent for part in manifest.parts} | {directory}:
+            sync_directory(folder)
     except (sqlite3.Error, OSError) as error:
         raise ConfigError(f"the backup cannot be unpacked in {directory}: {problem(error)}") from error
 
@@ -218,11 +219,14 @@ def _swap(state_dir: Path, name: str, aside: Path) -> None:
     new = state_dir / UNPACKED / name
     if not new.exists():
         return
+    (state_dir / name).parent.mkdir(mode=0o700, exist_ok=True)
     for old in (f"{name}-wal", f"{name}-shm", f"{name}-journal", name):  # its name last: the others mean nothing alone
         if (state_dir / old).exists():
-            aside.mkdir(mode=0o700, exist_ok=True)
+            for folder in (aside, (aside / old).parent):
+                folder.mkdir(mode=0o700, exist_ok=True)
             (state_dir / old).replace(aside / old)
     if aside.exists():
         sync_directory(aside)
     sync_directory(state_dir)  # an old log must never be found beside a new file
     new.replace(state_dir / name)
+    sync_directory((state_dir / name).parent)
