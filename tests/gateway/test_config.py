@@ -106,14 +106,13 @@ def test_values_of_the_environment_take_the_type_of_their_key(load):
 def test_every_key_can_be_set_by_environment_and_by_option(load):
     """The example has each key once: read it as options, then as variables."""
     wanted = tomllib.loads(uncommented(example()))
-    wanted["mqtt"]["home"] = {key: value for key, value in wanted["mqtt"]["home"].items() if "_file" not in key}
+    sections = {name: keys for name, keys in wanted.items() if name != "mqtt"} | {"mqtt.home": wanted["mqtt"]["home"]}
     pairs = [
         (f"{section}.{key}", value)
-        for section, keys in wanted.items()
-        if section != "mqtt"
+        for section, keys in sections.items()
         for key, value in keys.items()
+        if not key.endswith("_file")  # there is none here, which would be reported
     ]
-    pairs += [(f"mqtt.home.{key}", value) for key, value in wanted["mqtt"]["home"].items()]
     for render in (lambda v: v if isinstance(v, str) else json.dumps(v), str):
         options = [f"{key}={render(value)}" for key, value in pairs if value != []]
         variables = {f"MPY_GATEWAY_{key.upper().replace('.', '__')}": render(v) for key, v in pairs if v != []}
@@ -236,25 +235,50 @@ def test_anything_else_may_be_reached_by_others(host):
     assert not is_loopback(host)
 
 
+@pytest.mark.parametrize(
+    ("host", "tls", "uses"),
+    [
+        ("127.0.0.1", "", False),
+        ("localhost", "", False),
+        ("::1", "", False),
+        ("127.0.0.1", "tls = true", True),
+        ("0.0.0.0", "", True),
+        ("192.168.1.5", "tls = true", True),
+        ("::", "insecure = true", True),
+        ("::", "tls = false\ninsecure = true", False),
+    ],
+)
+def test_a_door_speaks_tls_unless_only_this_machine_reaches_it_or_it_is_told_not_to(load, host, tls, uses):
+    for name in ("devices", "people"):
+        door = getattr(load(f'[{name}]\nhost = "{host}"\n{tls}\n'), name)
+        assert door.uses_tls is uses
+        assert door.in_the_clear is (not uses and host in ("0.0.0.0", "::"))
+
+
 def test_an_open_door_without_tls_must_be_asked_for_and_warns(load, problems):
-    text = '[devices]\nhost = "0.0.0.0"\n[people]\nhost = "::"\n'
-    assert [line.split(":")[2] for line in problems(text)] == [" devices.host", " people.host"]
+    text = '[devices]\nhost = "0.0.0.0"\ntls = false\n[people]\nhost = "::"\ntls = false\n'
+    assert [line.split(":")[1:3] for line in problems(text)] == [["3", " devices.tls"], ["6", " people.tls"]]
     assert all(".insecure = true" in line for line in problems(text))
     config = load(text, "devices.insecure=true", "people.insecure=true")
     assert [warning.split(":")[0] for warning in config.warnings()] == ["devices.insecure", "people.insecure"]
+    assert all("can be read by anyone" in warning for warning in config.warnings())
+
+
+def test_insecure_that_changes_nothing_is_said(load):
+    config = load('[devices]\nhost = "0.0.0.0"\ninsecure = true\n[people]\ninsecure = true\n')
+    (warning,) = config.warnings()
+    assert warning.startswith("devices.insecure does nothing")
+    assert "devices.tls = false" in warning
+
+
+def test_tls_can_be_written_in_capitals_where_it_is_text(load):
+    assert load(None, "devices.tls=True", MPY_GATEWAY_PEOPLE__TLS="FALSE").devices.uses_tls is True
 
 
 def test_an_open_embedded_broker_warns_unless_it_is_not_started(load):
     text = '[broker]\nhost = "0.0.0.0"\n'
     assert "broker.host" in load(text).warnings()[0]
     assert load(text, "mqtt.home.url=mqtt://broker.local").warnings() == []
-
-
-def test_tls_is_refused_until_it_exists(problems):
-    assert problems("[devices]\ntls = true\n[people]\ntls = true\n") == [
-        "mpy-gateway.toml:2: devices.tls: TLS is not available in this version: leave it out",
-        "mpy-gateway.toml:4: people.tls: TLS is not available in this version: leave it out",
-    ]
 
 
 def test_what_is_kept_has_limits_that_make_sense(load, problems):
@@ -493,7 +517,6 @@ def test_the_limits_are_those_of_the_protocol():
 def test_every_setting_has_an_effect_somewhere():
     sources = [path for path in (ROOT / "gateway").rglob("*.py") if "config" not in path.relative_to(ROOT).parts]
     words = set(re.findall(r"\w+", "".join(path.read_text("utf-8") for path in sources)))
-    refused_for_now = {"tls"}
-    checked_by_ourselves = {"insecure", "password_file"}
+    checked_by_ourselves = {"insecure", "tls", "password_file"}
     for definition in schema()["$defs"].values():
-        assert set(definition["properties"]) <= words | refused_for_now | checked_by_ourselves
+        assert set(definition["properties"]) <= words | checked_by_ourselves
