@@ -17,7 +17,6 @@ from gateway.dashboard.panel import panel
 from gateway.dashboard.parts import Parts, PartsHere, Refusal, encoded, fails, failure
 from gateway.dashboard.rights import CallerHere, Control
 from gateway.errors import StoreError
-from gateway.profile import CommandSpec
 from gateway.store.devices import DeviceInfo
 from gateway.store.gaps import GapRow
 
@@ -153,24 +152,12 @@ async def command(info: Known, parts: PartsHere, caller: Control, request: Comma
     if request.name not in known:
         has = f"it has: {', '.join(sorted(known))}" if known else "it has none"
         raise Refusal(400, "command.unknown", f"{info.id} has no command '{request.name}'; {has}.")
-    if problem := _args_problem(known[request.name], request.args):
+    if problem := known[request.name].problem(request.args):
         raise Refusal(400, "command.args", problem)
     asked_by = "page" if caller.who == "browser" else caller.who
     result = await parts.dispatcher.send(info.id, request.name, request.args, request.timeout_s, asked_by)
     error = shapes.Problem(result.error_code, result.error_text) if result.error_code else None
     return encoded(shapes.CommandResult(result.id, request.name, result.status, result.data, error))
-
-
-def _args_problem(spec: CommandSpec, args: dict[str, Any]) -> str:
-    """Why `args` cannot be sent with the command, empty where they can."""
-    known = {arg.name: arg for arg in spec.args}
-    for name, value in args.items():
-        arg = known.get(name)
-        if arg is None:
-            return f"{spec.name} takes no '{name}'."
-        if isinstance(value, bool) or not isinstance(value, int) or not arg.low <= value <= arg.high:
-            return f"{name} must be a whole number from {arg.low} to {arg.high}."
-    return ""
 
 
 @api.get("/api/status", response_model=shapes.GatewayStatus, responses=fails(), tags=["gateway"])

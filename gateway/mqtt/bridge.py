@@ -20,20 +20,15 @@ from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
 from gateway.config import MqttConfig
 from gateway.errors import StoreError
-from gateway.logs import clean
-from gateway.mqtt.connection import Received
+from gateway.mqtt.commands import Commands
 from gateway.mqtt.link import KEEPALIVE_S, Link
 from gateway.mqtt.outflow import Outflow
 from gateway.mqtt.retained import Retained
 from gateway.mqtt.topics import (
-    BadRequest,
     Decimals,
     Message,
-    Request,
     Topics,
-    answer,
     publishable,
-    refusal,
     runs,
 )
 from gateway.presence import Presence
@@ -49,9 +44,6 @@ FIRST_SAVE_S = 1
 """After the start, once: a gateway that never lives for ten seconds would else repeat more and more."""
 DRAIN_S, GOODBYE_S = 1.0, 0.5
 """At a clean stop: for what is committed to be acknowledged, and for `offline`."""
-MAX_COMMANDS = 32
-"""Commands under way from this broker; more are refused."""
-COMMAND_S = 10
 
 
 class Bridge:
@@ -75,7 +67,6 @@ class Bridge:
         self.url = config.url
         self._store = store
         self._devices = devices
-        self._dispatcher = dispatcher
         self._clock = clock
         self._key = f"outlet/mqtt.{name}"
         self._read_cursor = self._saved_cursor = ""
@@ -83,6 +74,7 @@ class Bridge:
         self._topics = Topics(config.base)
         self._decimals: dict[str, Decimals] = {}
         self._outflow = Outflow("")
+        self._commands = Commands(name, self._topics, devices, dispatcher, clock, self._answer)
         client_id = config.client_id or (f"{gateway_id}-{name}" if gateway_id else "")
         self._link = Link(
             name,
@@ -92,7 +84,7 @@ class Bridge:
             self._outflow,
             clock,
             opened=self._on_opened,
-            received=self._on_received,
+            received=self._commands.received,
             moved=self._on_moved,
             acked=self._on_acked,
             keepalive_s=keepalive_s,
@@ -103,7 +95,6 @@ class Bridge:
         )
         self._hungry = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._commands: set[asyncio.Task[None]] = set()
         self._not_publishable = 0
 
     def stats(self) -> dict[str, Any]:
@@ -114,6 +105,7 @@ class Bridge:
             "cursor": self._outflow.cursor,
             "notices_dropped": self._outflow.dropped,
             "not_publishable": self._not_publishable,
+            "commands_dropped": self._commands.dropped,
         }
 
     # start and stop
@@ -143,7 +135,7 @@ class Bridge:
     async def stop(self) -> None:
         """Hand over what is committed, as far as the broker takes it within a second; say goodbye; keep the cursor."""
         await self._within(DRAIN_S, self._drained)
-        tasks = [*self._tasks, *self._commands]
+        tasks = [*self._tasks, *self._commands.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -271,39 +263,6 @@ class Bridge:
         if self._outflow.hungry:
             self._hungry.set()
         self._retained.wake()
-
-    # commands
-    def _on_received(self, event: Received) -> None:
-        try:
-            request = self._topics.request(event.topic, event.payload)
-            if event.retain:
-                text = "a command must not be retained: it would be carried out at every connection"
-                raise BadRequest(refusal(request, "command.retained", text))
-            if len(self._commands) >= MAX_COMMANDS:
-                raise BadRequest(refusal(request, "command.busy", f"{MAX_COMMANDS} commands are under way"))
-        except BadRequest as bad:
-            self._answer(self._topics.result(bad.answer, event.correlation))
-        except ValueError:
-            log.warning("%s: a command to no device: %s", self.name, clean(event.topic))
-        else:
-            task = asyncio.create_task(self._carry_out(request, event.correlation))
-            self._commands.add(task)
-            task.add_done_callback(self._command_ended)
-
-    async def _carry_out(self, request: Request, correlation: bytes | None) -> None:
-        if await self._devices.get(request.device) is None:
-            reply = refusal(request, "device.unknown", "there is no such device")
-        else:
-            result = await self._dispatcher.send(
-                request.device, request.name, request.args, COMMAND_S, asked_by=f"mqtt.{self.name}"
-            )
-            reply = answer(request, result)
-        self._answer(self._topics.result(reply, correlation))
-
-    def _command_ended(self, task: asyncio.Task[None]) -> None:
-        self._commands.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            log.error("%s: a command was not carried out", self.name, exc_info=error)
 
     def _answer(self, message: Message) -> None:
         self._outflow.notice(message)

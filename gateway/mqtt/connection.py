@@ -22,6 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import ConfigError
 from gateway.mqtt.address import CONNECT_WITHIN_S, Address, is_alert
@@ -88,6 +89,13 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class NotSubscribed:
+    """The broker has refused what we asked it to send us."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """The end of this connection; the last event. `why` is one sentence without its end. `reason` is the code of the
     broker's DISCONNECT (MQTT 5), 0 where it closed without a word or the line broke."""
@@ -97,7 +105,12 @@ class Closed:
     reason: int = 0
 
 
-Occurrence = Opened | Acked | Received | Closed
+Occurrence = Opened | Acked | Received | NotSubscribed | Closed
+
+MAX_PACKET_BYTES = 16_384
+"""What a broker may send us in one packet; it drops what is larger (MQTT 5). A command has 4,096 bytes at most."""
+MAX_RECEIVED = 200
+"""Messages that wait for our loop; more are dropped. They can come faster than it looks at them."""
 
 
 class Connection:
@@ -117,6 +130,8 @@ class Connection:
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._events: deque[Occurrence] = deque()
+        self._received = 0
+        """Of the events, how many are messages."""
         self._scheduled = False
         self._lock = threading.Lock()
         self._accepted = False
@@ -145,6 +160,7 @@ class Connection:
         client.on_connect = self._on_connect
         client.on_publish = self._on_publish
         client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
         return client
 
@@ -165,7 +181,10 @@ class Connection:
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def subscribe(self, topic_filter: str) -> None:
-        self._client.subscribe(topic_filter, qos=1)
+        if self.version is Version.V5:  # a message that is to be retained says so also when it is new
+            self._client.subscribe(topic_filter, options=SubscribeOptions(qos=1, retainAsPublished=True))
+        else:
+            self._client.subscribe(topic_filter, qos=1)
 
     def disconnect(self) -> None:
         """Say goodbye; `Closed` follows. The broker does not publish the will."""
@@ -201,6 +220,7 @@ class Connection:
                 address.port,
                 keepalive_s,
                 clean_start=True if self.version is Version.V5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
+                properties=_limits() if self.version is Version.V5 else None,
             )
         except ConfigError as error:
             self._post(Closed(Trouble.REFUSED, str(error)))
@@ -239,7 +259,15 @@ class Connection:
         except UnicodeDecodeError:
             return  # no topic of ours
         correlation = getattr(message.properties, "CorrelationData", None)
-        self._post(Received(topic, bytes(message.payload), message.retain, correlation))
+        if self._received < MAX_RECEIVED:
+            self._post(Received(topic, bytes(message.payload), message.retain, correlation))
+
+    def _on_subscribe(
+        self, client: Any, userdata: Any, mid: int, reasons: list[ReasonCode], properties: Properties | None
+    ) -> None:
+        for reason in reasons:
+            if reason.is_failure:
+                self._post(NotSubscribed(reason.getName()))
 
     def _on_disconnect(
         self, client: Any, userdata: Any, flags: Any, reason: ReasonCode, properties: Properties | None
@@ -276,6 +304,7 @@ class Connection:
         """Hand over to the loop: many events, one wake-up."""
         with self._lock:
             self._events.append(event)
+            self._received += isinstance(event, Received)
             if self._scheduled:
                 return
             self._scheduled = True
@@ -287,6 +316,7 @@ class Connection:
         with self._lock:
             self._scheduled = False
             events, self._events = self._events, deque()
+            self._received = 0
         for event in events:
             if isinstance(event, Closed):
                 self._end(event)
@@ -298,3 +328,9 @@ class Connection:
             self._ended = True
             self._deadline.cancel()
             self._tell(closed)
+
+
+def _limits() -> Properties:
+    limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+    limits.MaximumPacketSize = MAX_PACKET_BYTES
+    return limits

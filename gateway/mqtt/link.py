@@ -20,6 +20,7 @@ from gateway.mqtt.connection import (
     Acked,
     Closed,
     Connection,
+    NotSubscribed,
     Occurrence,
     Opened,
     Received,
@@ -231,6 +232,8 @@ class Link:
                 self._on_acked(event)
             case Received():
                 self._tell_received(event)
+            case NotSubscribed():
+                self._on_not_subscribed(event)
             case Closed():
                 self._on_closed(event)
 
@@ -252,6 +255,13 @@ class Link:
         self.pump()
         if self._strikes.has_suspects:
             asyncio.get_running_loop().call_later(QUIET_MS / 1_000 + 0.01, self.pump)
+
+    def _on_not_subscribed(self, event: NotSubscribed) -> None:
+        topic = self._topics.commands
+        if topic not in self._refused:
+            self._refused[topic] = f"the broker does not let us subscribe to it: {event.reason}"
+            advice = "no commands come from it until its rules let us read there"
+            log.warning("%s: %s: %s; %s", self.name, topic, self._refused[topic], advice)
 
     def _limit_payload(self, *, between_connections: bool = False) -> None:
         """A broker may take less than usual. What is made already is then made again, smaller."""

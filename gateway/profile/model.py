@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -263,6 +264,17 @@ class CommandSpec:
     title: str
     args: tuple[ArgSpec, ...] = ()
 
+    def problem(self, args: Mapping[str, Any]) -> str:
+        """Why `args` cannot be sent with it, a sentence; empty where they can."""
+        known = {arg.name: arg for arg in self.args}
+        for name, value in args.items():
+            arg = known.get(name)
+            if arg is None:
+                return f"{self.name} takes no {name[:64]!r}."
+            if isinstance(value, bool) or not isinstance(value, int) or not arg.low <= value <= arg.high:
+                return f"{name} must be a whole number from {arg.low} to {arg.high}."
+        return ""
+
 
 COMMANDS = (
     CommandSpec("ping", "Ping"),
@@ -297,6 +309,9 @@ class Profile(Table):
     @property
     def commands(self) -> tuple[CommandSpec, ...]:
         return COMMANDS
+
+    def command(self, name: str) -> CommandSpec | None:
+        return next((spec for spec in self.commands if spec.name == name), None)
 
     def sensor_of(self, quantity: str) -> str:
         """Name of the sensor that measures `quantity`. Raises KeyError."""
