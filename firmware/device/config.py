@@ -3,19 +3,23 @@
 import json
 
 _LEAST_FLASH_BYTES = 32768
+_MOST_CA_BYTES = 4096  # of EC some 400, of RSA some 1,400
 
 
 class ConfigError(Exception):
     """A file is missing or wrong. The text says what to do."""
 
 
-def load(settings_path="/settings.json", profile_path="/profile.json"):
-    """(settings, profile). Raises ConfigError."""
+def load(settings_path="/settings.json", profile_path="/profile.json", ca_path="/ca.der"):
+    """(settings, profile). `settings["gateway"]["ca"]` is what /ca.der holds, None without TLS. Raises ConfigError."""
     settings = _read(settings_path)
     _need(settings_path, settings, (("device", str), ("token", str), ("gateway", dict), ("wifi", list)))
-    _need(settings_path + ": gateway", settings["gateway"], (("host", str), ("port", int)))
-    if settings["gateway"].get("tls"):
-        raise ConfigError("%s: gateway: this firmware cannot do TLS yet: set \"tls\" to false" % settings_path)
+    gateway = settings["gateway"]
+    _need(settings_path + ": gateway", gateway, (("host", str), ("port", int), ("tls", bool)))
+    gateway["ca"] = None
+    if gateway["tls"]:
+        _need(settings_path + ": gateway", gateway, (("name", str),))
+        gateway["ca"] = _read_ca(ca_path)
     for network in settings["wifi"]:
         _need(settings_path + ": wifi", network, (("ssid", str),))
     profile = _read(profile_path)
@@ -40,6 +44,14 @@ def load(settings_path="/settings.json", profile_path="/profile.json"):
     if delivery["power_loss"] not in ("none", "unsent") or not _is_hash(profile["hash"]):
         raise ConfigError("%s: power_loss is \"none\" or \"unsent\", and hash is 16 hex digits" % profile_path)
     return settings, profile
+
+
+def _read_ca(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MOST_CA_BYTES)
+    except OSError:
+        raise ConfigError("%s, the gateway's CA, is missing: flash the board again (mpy-gateway flash)" % path)
 
 
 def _is_hash(text):

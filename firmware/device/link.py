@@ -2,9 +2,12 @@
 
 It decides and writes bytes; `net` does what touches Wi-Fi and sockets:
 
+    net.secure                 whether the gateway is to speak TLS
     net.wifi(now)              True while there is Wi-Fi; works towards it otherwise
     net.connect(tries)         begins to connect; OSError
     net.connected()            True once the connection stands; OSError where it failed
+    net.shake(buf)             TLS: bytes of buf taken, 0 until the gateway is verified; OSError, Untrusted
+    net.set_date(unix_ms)      what the gateway says it is; Untrusted where its certificate has expired by that
     net.read_into(buf)         bytes read, None: nothing there now, 0: the other side has closed; OSError
     net.write(buf, at, size)   bytes taken or None; OSError
     net.close()
@@ -22,6 +25,7 @@ from device.websocket import BINARY, CLOSE, HEAD, PING, PONG, TEXT, Opening, Pro
 IDLE = "idle"
 WIFI = "wifi"
 CONNECTING = "connecting"
+SECURING = "securing"
 UPGRADING = "upgrading"
 HELLO = "hello"
 ONLINE = "online"
@@ -31,7 +35,8 @@ BACKOFF = "backoff"
 TRANSITIONS = {
     IDLE: (WIFI,),
     WIFI: (CONNECTING, BACKOFF, IDLE),
-    CONNECTING: (UPGRADING, BACKOFF, IDLE),
+    CONNECTING: (SECURING, UPGRADING, BACKOFF, IDLE),
+    SECURING: (UPGRADING, BACKOFF, IDLE),
     UPGRADING: (HELLO, BACKOFF, IDLE),
     HELLO: (ONLINE, CLOSING, BACKOFF, IDLE),
     ONLINE: (CLOSING, BACKOFF, IDLE),
@@ -41,9 +46,10 @@ TRANSITIONS = {
 
 FRAME_BYTES = const(4096)  # the largest frame we send
 _MAX_MESSAGE = const(16384)  # the largest we take
-_DEADLINE_MS = {CONNECTING: 10000, UPGRADING: 10000, HELLO: 15000, CLOSING: 2000}
+_DEADLINE_MS = {CONNECTING: 10000, SECURING: 10000, UPGRADING: 10000, HELLO: 15000, CLOSING: 2000}
 _WAIT_MS = const(1000)  # nothing in here is due more exactly than that
 _WIFI_WAIT_MS = const(100)
+_SECURING_WAIT_MS = const(50)  # TLS does not tell whether it waits to read or, which is rare, to write
 _PING_MS = const(15000)
 _PONG_MS = const(10000)
 _STUCK_MS = const(25000)  # no byte went for so long: as late as a ping would tell, and none can be sent meanwhile
@@ -59,14 +65,18 @@ _HOPELESS = (4003, 4004, 4010, 4011, 4012)  # trying again soon will not help: a
 _COMMITTED_ABOVE_NEXT = const(4010)
 
 
+class Untrusted(Exception):
+    """What answers is not to be trusted as our gateway, and only a person can mend that. The text says how."""
+
+
 class Identity:
     """Who we are and where the gateway is."""
 
-    def __init__(self, device, hardware, node, token, host, port):
+    def __init__(self, device, hardware, node, tokens, host, port):
         self.device = device
         self.hardware = hardware
         self.node = node
-        self.token = token
+        self.tokens = tokens
         self.host = host
         self.port = port
 
@@ -131,6 +141,8 @@ class Link:
             return self._polls[self.state](self, now)
         except ProtocolError as error:
             self._broken(error, now)
+        except Untrusted as error:
+            self._lost(str(error), now, True)
         except OSError as error:
             self._lost("lost: %s" % error, now)
         return 0
@@ -161,15 +173,25 @@ class Link:
     def _connecting(self, now):
         if self._net.connected():
             who = self._identity
-            headers = (("Authorization", "Bearer " + who.token),)
+            headers = (("Authorization", "Bearer " + who.tokens.now()),)
             self._opening = Opening(who.host, who.port, wire.SUBPROTOCOL, self._urandom, headers=headers)
             self._opening_at = 0
             self._forget()
-            self._go(UPGRADING, now)
+            self._go(SECURING if self._net.secure else UPGRADING, now)
             return 0
         if self._late(now):
             self._lost("no answer from %s:%d" % (self._identity.host, self._identity.port), now)
         return _WAIT_MS
+
+    def _securing(self, now):
+        """The first bytes that go through TLS are those of the upgrade: they go when the gateway is verified."""
+        self._opening_at = self._net.shake(self._opening.request)
+        if self._opening_at:
+            self._go(UPGRADING, now)
+            return 0
+        if self._late(now):
+            self._lost("TLS: no answer to the handshake: the gateway is slow, or speaks no TLS", now)
+        return _SECURING_WAIT_MS
 
     def _upgrading(self, now):
         request = self._opening.request
@@ -182,6 +204,7 @@ class Link:
                 self._opening = None
                 self._go(HELLO, now)
                 who = self._identity
+                who.tokens.taken()
                 t_ms = self._clock.uptime_ms()
                 boots = [(boot, self._outbox.newest_ms(boot)) for boot in self._outbox.boots()]
                 wire.hello(self._out.clear(), who.device, who.hardware, who.node, VERSION, t_ms, boots)
@@ -210,7 +233,9 @@ class Link:
             self._lost("the gateway does not answer", now)
         elif not self._net.wifi(now):
             self._lost("Wi-Fi is gone", now)
-        return 0 if more or frames == _FRAMES else self._stopping(now)
+        if more or frames == _FRAMES or self._unread and self._ws.idle():
+            return 0
+        return self._stopping(now)
 
     def _stopping(self, now):
         if self._stop_code and self._ws.idle() and self.state in (HELLO, ONLINE):
@@ -220,19 +245,18 @@ class Link:
 
     def _closing(self, now):
         """Our close frame goes out; then theirs is awaited, and that they close the connection, as servers do."""
-        if self._flush(now):
-            size = self._net.read_into(self._rx)
-            if size == 0:
-                self._ended(now)
-                return 0
-            if size and not self._broke and self._ws.event != CLOSE:
-                at = 0
-                while at < size and self._ws.event != CLOSE:
-                    at = self._ws.feed(self._rx, at, size)
-                    if self._ws.event == CLOSE and not self._close_code:
-                        self._close_code = self._ws.close_code
-        if self._late(now):
+        size = self._net.read_into(self._rx) if self._flush(now) else None
+        if size and not self._broke and self._ws.event != CLOSE:
+            at = 0
+            while at < size and self._ws.event != CLOSE:
+                at = self._ws.feed(self._rx, at, size)
+                if self._ws.event == CLOSE and not self._close_code:
+                    self._close_code = self._ws.close_code
+        if size == 0 or self._late(now):
             self._ended(now)
+            return 0
+        if size:  # there may be more, which TLS holds already
+            return 0
         return sooner(_WAIT_MS, self._deadline, now)
 
     def _backoff(self, now):
@@ -245,6 +269,7 @@ class Link:
         IDLE: _idle,
         WIFI: _wifi,
         CONNECTING: _connecting,
+        SECURING: _securing,
         UPGRADING: _upgrading,
         HELLO: _hello,
         ONLINE: _online,
@@ -258,6 +283,7 @@ class Link:
         """What belonged to the connection before."""
         self._ws.reset()
         self._rx_at = self._rx_end = 0
+        self._unread = False  # something may have come that nobody took, as a frame of ours did not go
         self._close_code = 0
         self._broke = False
         self._ping_due = 0
@@ -282,11 +308,11 @@ class Link:
             self._close_code = error.code
             self._close(error.code, str(error)[:100], now)
         else:
-            self._ended(now, error.status == 401)
+            self._ended(now, error.status == 401 and not self._identity.tokens.refused())
 
-    def _lost(self, text, now):
+    def _lost(self, text, now, hopeless=False):
         self._log("warning", "link: " + text)
-        self._ended(now)
+        self._ended(now, hopeless)
 
     def _ended(self, now, hopeless=False):
         self._net.close()
@@ -301,7 +327,7 @@ class Link:
         wait_ms = wait_before_retry_ms(self._tries, self._urandom) + (_LONGEST_WAIT_MS if hopeless else 0)
         self._tries += 1
         self._go(BACKOFF)
-        self._deadline = ticks_add(now, wait_ms)
+        self._deadline = ticks_add(self._clock.ticks(), wait_ms)  # `now` may be old: TLS takes its time
         self._log("info", "link: trying again in %d.%d s" % (wait_ms // 1000, wait_ms % 1000 // 100))
 
     # -- in ------------------------------------------------------------------------------------------------------------
@@ -322,6 +348,7 @@ class Link:
         there is one buffer. Returns whether there may be more."""
         reads = 0
         state = self.state
+        self._unread = False
         while self._flush(now):
             if self._rx_at == self._rx_end:
                 if reads == _READS:
@@ -334,6 +361,7 @@ class Link:
                 self._handle(now)
                 if self.state != state:
                     return True
+        self._unread = True
         return False
 
     def _handle(self, now):
@@ -366,6 +394,8 @@ class Link:
     def _welcome(self, fields, now):
         if self.state != HELLO:
             return
+        if fields["time"] is not None:
+            self._net.set_date(fields["time"])
         if not self._outbox.resume({boot["boot"]: boot["committed"] for boot in fields["boots"]}):
             self._close_code = _COMMITTED_ABOVE_NEXT
             self._close(1002, "committed above next", now)
@@ -406,6 +436,19 @@ class Link:
         else:
             self._ws.seal(TEXT, self._out.at)
 
+    def _token(self, fields, now):
+        """A new token: it is on flash before this connection ends, and the next one shows it."""
+        tokens = self._identity.tokens
+        if fields["token"] == tokens.now():
+            return
+        try:
+            tokens.rotate(fields["token"])
+        except OSError as error:
+            self._log("warning", "link: the new token cannot be written (%s), so the old one stays" % error)
+        else:
+            self._log("info", "link: a new token")
+            self._close(1000, "", now)
+
     def _error(self, fields, now):
         code = fields["code"]
         self._log("warning", "the gateway says: %s: %s" % (code, fields["text"] or ""))
@@ -430,6 +473,7 @@ class Link:
         "clock": _clock_request,
         "command": _command,
         "settings": _settings,
+        "token": _token,
         "error": _error,
     }
 

@@ -1,4 +1,5 @@
-"""Shell: Wi-Fi and the socket. Does what `link` decides; nothing here waits, but for looking up a name."""
+"""Shell: Wi-Fi and the socket. Does what `link` decides. Nothing here waits, but for a name to be looked up, and for
+TLS to reckon in its handshake."""
 
 import errno
 import select
@@ -7,6 +8,8 @@ from micropython import const
 from time import ticks_diff
 
 import network
+
+from device import port
 
 _JOIN_MS = const(15000)  # to join one network before the next is tried
 _SETTLE_MS = const(8000)  # before an unchanged failure counts: an ESP32 goes on naming the last one until it has joined
@@ -17,8 +20,9 @@ _FAILURES = tuple(
 
 
 class Net:
-    def __init__(self, networks, host, port, log):
-        """`networks`: {"ssid", "password"} each, tried in this order."""
+    def __init__(self, networks, host, port, secure, log):
+        """`networks`: {"ssid", "password"} each, tried in this order. `secure`: a `Secure`, or None for no TLS."""
+        self.secure = secure
         self._wlan = network.WLAN(network.STA_IF)
         self._wlan.active(True)
         self._networks = networks
@@ -29,6 +33,7 @@ class Net:
         self._port = port
         self._log = log
         self._socket = None
+        self._stream = None  # what is read and written: the socket, or TLS on it
         self._poller = select.poll()
         self._flags = 0
 
@@ -73,7 +78,7 @@ class Net:
         found = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM)
         family, kind, protocol, _, address = found[tries % len(found)]
         self.close()
-        self._socket = socket.socket(family, kind, protocol)
+        self._socket = self._stream = socket.socket(family, kind, protocol)
         self._socket.setblocking(False)
         try:
             self._socket.connect(address)
@@ -85,16 +90,42 @@ class Net:
     def connected(self):
         if self._flags & (select.POLLERR | select.POLLHUP):
             raise OSError(errno.ECONNREFUSED)
-        return bool(self._flags & select.POLLOUT)
+        if not self._flags & select.POLLOUT:
+            return False
+        if self.secure:
+            self._stream = self.secure.wrap(self._socket)
+        return True
+
+    def shake(self, buf):
+        try:
+            taken = self._stream.write(buf)
+        except (OSError, ValueError) as error:
+            raise self.secure.refusal(error)
+        if not taken:
+            return 0
+        self.secure.check(port.date())
+        return taken
+
+    def set_date(self, unix_ms):
+        port.set_date(unix_ms)
+        if self.secure:
+            self.secure.check(port.date())
 
     def read_into(self, buf):
-        return self._socket.readinto(buf)
+        try:
+            return self._stream.readinto(buf)
+        except OSError as error:
+            if self.secure and self.secure.ended(error):
+                return 0
+            raise
 
     def write(self, buf, at, size):
-        return self._socket.write(buf, at, size)
+        return self._stream.write(buf, at, size)
 
     def close(self):
         if self._socket:
-            self._poller.unregister(self._socket)
+            self._poller.unregister(self._socket)  # the poller has the socket itself: what TLS holds back `link` reads
+            if self._stream is not self._socket:
+                self._stream.close()  # frees its memory; after a failed handshake it leaves the socket open
             self._socket.close()
-            self._socket = None
+            self._socket = self._stream = None

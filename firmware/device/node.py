@@ -9,6 +9,7 @@ from time import ticks_add, ticks_diff
 
 from device import port, wire
 from device.commands import Commands
+from device.config import ConfigError
 from device.executed import Executed
 from device.journal import Journal
 from device.link import FRAME_BYTES, IDLE, Identity, Link, new_boot_id
@@ -16,6 +17,7 @@ from device.log import Log
 from device.net import Net
 from device.outbox import Outbox
 from device.sampler import Sampler, Sensor
+from device.tokens import Tokens
 
 _FLUSH_MS = const(3000)  # at a clean end: to send what is held and have it acknowledged
 _CLOSE_MS = const(900)  # ... and for the closing handshake
@@ -28,8 +30,9 @@ class Node:
         clock = port.clock
         self._log = Log(clock)
         gateway = settings["gateway"]
+        tokens = Tokens(port.FLASH_ROOT + "/token.json", settings["token"])
         identity = Identity(
-            settings["device"], port.hardware_id(), profile["node"], settings["token"], gateway["host"], gateway["port"]
+            settings["device"], port.hardware_id(), profile["node"], tokens, gateway["host"], gateway["port"]
         )
         open_driver = Drivers(profile["buses"])
         now = clock.ticks()
@@ -46,7 +49,7 @@ class Node:
         self._sampler = Sampler(sensors, self._outbox, clock)
         self._led = port.led(profile["outputs"])
         self._commands = Commands(clock, self._led, Executed(port.FLASH_ROOT + "/executed.bin"))
-        self._net = Net(settings["wifi"], gateway["host"], gateway["port"], self._log)
+        self._net = Net(settings["wifi"], gateway["host"], gateway["port"], secure(gateway), self._log)
         self._link = Link(
             identity, self._outbox, self._sampler, self._commands, self._net, clock, port.urandom, self._log
         )
@@ -119,6 +122,20 @@ class Node:
         if self._watchdog:
             self._watchdog.feed()
         self._net.wait(ms, self._link.sending())
+
+
+def secure(gateway):
+    """What TLS of the settings' `gateway` needs, or None where it is to be spoken to without."""
+    if gateway["ca"] is None:
+        return None
+    try:
+        from device.secure import Secure
+
+        return Secure(gateway["ca"], gateway["name"])
+    except ImportError:
+        raise ConfigError("this MicroPython cannot do TLS: flash one that can")
+    except ValueError as error:
+        raise ConfigError("/ca.der cannot be used (%s): flash the board again (mpy-gateway flash)" % error)
 
 
 class Drivers:

@@ -13,6 +13,9 @@ clock = Clock(time.ticks_ms)
 urandom = os.urandom
 FLASH_ROOT = ""
 
+_S_UNTIL_2000 = 946684800  # from 1970
+_EARLIEST_MS = 1767225600000  # 2026
+_LATEST_MS = 4102444800000  # 2100
 _WATCHDOG_MS = 30000
 _WATCHDOG_REPL_MS = 24 * 3600 * 1000  # a board's watchdog cannot be stopped, only be given more time
 
@@ -65,6 +68,21 @@ def bus(config):
         scl, sda = machine.Pin(config["scl"]), machine.Pin(config["sda"])
         return machine.I2C(config["id"], scl=scl, sda=sda, freq=config["frequency_hz"])
     raise ValueError("a bus of kind '%s' is not supported" % config["kind"])
+
+
+def date():
+    """What the board's clock says, UTC, as YYYYMMDDhhmmss. It says 2000 after power-up."""
+    year, month, day, _, hour, minute, second, _ = machine.RTC().datetime()
+    return "%04d%02d%02d%02d%02d%02d" % (year, month, day, hour, minute, second)
+
+
+def set_date(unix_ms):
+    """Sets the board's clock; what is no date of this century since this was written is ignored."""
+    if not _EARLIEST_MS <= unix_ms < _LATEST_MS:
+        return
+    since = _S_UNTIL_2000 if time.gmtime(0)[0] == 2000 else 0  # where the port counts from
+    year, month, day, hour, minute, second, weekday = time.gmtime(unix_ms // 1000 - since)[:7]
+    machine.RTC().datetime((year, month, day, weekday, hour, minute, second, unix_ms % 1000 * 1000))
 
 
 def tidy():

@@ -359,6 +359,16 @@ def _command_id(value):
     return True
 
 
+def is_token(value):
+    """Whether it is 32 bytes as base64url without padding: it goes into a header line, where nothing else may."""
+    if type(value) is not str or len(value) != 43:
+        return False
+    for c in value:
+        if not ("0" <= c <= "9" or "a" <= c <= "z" or "A" <= c <= "Z" or c in "_-"):
+            return False
+    return True
+
+
 def _welcome_boots(value):
     if type(value) is not list or len(value) > 64:
         return False
@@ -369,7 +379,11 @@ def _welcome_boots(value):
 
 
 _FIELDS = {
-    "welcome": (("boots", _welcome_boots), ("window", lambda value: _whole(value, 1))),
+    "welcome": (
+        ("boots", _welcome_boots),
+        ("window", lambda value: _whole(value, 1)),
+        ("time", _optional(_whole)),
+    ),
     "ack": (("boot", _optional(_whole)), ("seq", _optional(_whole)), ("result", _optional(_command_id))),
     "clock": (("id", _whole),),
     "command": (
@@ -379,6 +393,7 @@ _FIELDS = {
         ("deadline_ms", lambda value: _whole(value, -_COUNTER)),
     ),
     "settings": (("desired", _flat),),
+    "token": (("token", is_token),),
     "error": (
         ("code", _text(64)),
         ("text", _optional(_text(MAX_TEXT, 0))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import json
 import logging
 import random
@@ -230,6 +231,12 @@ class EmulatedBoard:
         if self._page is None:
             raise ConfigError(f"the emulated board in {self.directory} is off")
         self._page.drive(pin, level)
+
+    @property
+    def date(self) -> datetime.datetime:
+        """What the board's own clock says: it starts at 2000 when the power comes, and knows what it was set to."""
+        us = time.monotonic_ns() // 1000 + self._read("rtc_offset_us")
+        return datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(microseconds=us)
 
     @property
     def boots(self) -> int:

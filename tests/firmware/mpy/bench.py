@@ -14,6 +14,7 @@ from device.link import Identity, Link
 from device.log import Log
 from device.outbox import Boot, Outbox
 from device.sampler import Sampler, Sensor
+from device.tokens import Tokens
 
 CLIMATE = (("temperature", 2), ("humidity", 2), ("pressure", 2))
 UPGRADE = (
@@ -34,6 +35,8 @@ class Driver:
 
 class Net:
     """Takes everything, says what it is told to, allocates nothing."""
+
+    secure = None
 
     def __init__(self):
         self.incoming = None
@@ -79,7 +82,7 @@ class Parts:
         self.sampler = Sampler([Sensor(config, Driver(), self.now)], self.box, self.clock)
         self.net = Net()
         self.link = Link(
-            Identity("a", "b", "c", "t", "h", 80),
+            Identity("a", "b", "c", Tokens("/dev/null", "t" * 43), "h", 80),
             self.box,
             self.sampler,
             Commands(self.clock, None, Executed("/dev/null")),

@@ -8,7 +8,7 @@ from device.node import Node
 folder = sys.argv[1]
 port.FLASH_ROOT = folder
 try:
-    settings, profile = config.load(folder + "/settings.json", folder + "/profile.json")
+    settings, profile = config.load(folder + "/settings.json", folder + "/profile.json", folder + "/ca.der")
 except config.ConfigError as error:
     print("mpy-gateway:", error)
     sys.exit(1)

@@ -10,8 +10,10 @@ from device import wire
 from device.clock import Clock
 from device.commands import Commands
 from device.executed import Executed
-from device.link import BACKOFF, CLOSING, CONNECTING, HELLO, IDLE, ONLINE, TRANSITIONS, UPGRADING, WIFI, Identity, Link
+from device.link import BACKOFF, CLOSING, CONNECTING, HELLO, IDLE, ONLINE, SECURING, TRANSITIONS, UPGRADING, WIFI
+from device.link import Identity, Link, Untrusted
 from device.outbox import Boot, Outbox
+from device.tokens import Tokens
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -19,7 +21,12 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 class Net:
     """Wi-Fi and a socket in the hands of the test."""
 
+    secure = None
+
     def __init__(self):
+        self.shaken = 0  # bytes that TLS takes once the gateway is verified, or what it raises
+        self.date_ms = None
+        self.expired = None  # what telling the date raises
         self.up = True
         self.stands = True
         self.open = False
@@ -44,6 +51,16 @@ class Net:
 
     def connected(self):
         return self.stands
+
+    def shake(self, buf):
+        if type(self.shaken) is not int:
+            raise self.shaken
+        return self.write(buf, 0, self.shaken) or 0
+
+    def set_date(self, unix_ms):
+        self.date_ms = unix_ms
+        if self.expired:
+            raise self.expired
 
     def read_into(self, buf):
         if not self.incoming:
@@ -94,7 +111,7 @@ class Bench:
         self.box = Outbox(Boot(17, "9f3c11d2c01b6a55", "5a0f9c3be1d27718"), slots, 1, columns=columns)
         self.commands = Commands(self.clock, lambda lit: None, Executed("/dev/null"))
         self.random = 0xFF
-        who = Identity("greenhouse", "a4cf12b0c3d4", "climate-node", "t", "gw", 8765)
+        who = Identity("greenhouse", "a4cf12b0c3d4", "climate-node", Tokens("/dev/null", "t" * 43), "gw", 8765)
         self.link = Link(who, self.box, Sampler(), self.commands, self.net, self.clock, self.urandom, self.log)
         self.link.start()
 
@@ -473,6 +490,118 @@ def test_a_refused_token_waits_at_least_30_s():
     bench.random = 0
     bench.upgrade(status=401)
     check.equal(bench.wait_ms(), 30000)
+
+
+def test_with_more_than_one_token_the_next_try_is_soon_until_each_was_refused():
+    bench = Bench()
+    tokens = bench.link._identity.tokens
+    tokens._turn_to("n" * 43, "p" * 43)
+    for letter, wait_ms in (("n", 1000), ("p", 2000), ("t", 34000), ("n", 8000)):
+        check.equal(tokens.now(), letter * 43)
+        bench.upgrade(status=401)
+        check.equal(bench.wait_ms(), wait_ms)
+    bench.upgrade()
+    check.equal(tokens._refused, 0)
+
+
+def test_a_new_token_is_written_first_then_the_connection_ends_and_the_next_one_shows_it():
+    bench = Bench()
+    tokens = bench.link._identity.tokens
+    did = []
+    tokens.rotate = lambda token: did.append((token, bench.link.state)) or tokens._turn_to(token, "t" * 43)
+    bench.online()
+    bench.say({"type": "token", "token": "t" * 43})  # the one it has
+    bench.say({"type": "token", "token": "N" * 43})
+    bench.poll()
+    check.equal(did, [("N" * 43, ONLINE)])
+    check.equal(bench.frames(), [(0x88, bytes((1000 >> 8, 1000 & 255)))])
+    check.equal(bench.link.state, CLOSING)
+    bench.close(1000)
+    bench.wait_ms()
+    bench.poll(times=3)
+    check.true(b"Bearer " + b"N" * 43 + b"\r\n" in bench.net.outgoing, bytes(bench.net.outgoing))
+
+
+def test_a_token_that_cannot_be_written_changes_nothing_and_is_told():
+    bench = Bench()  # /dev/null.new can be written, and not renamed
+    bench.online()
+    bench.link._identity.tokens._path = "/nowhere/token.json"
+    bench.say({"type": "token", "token": "N" * 43})
+    bench.poll()
+    check.equal(bench.link.state, ONLINE)
+    check.equal(bench.log.lines[-1][0], "warning")
+    check.true("cannot be written" in bench.log.lines[-1][1])
+    check.equal(bench.link._identity.tokens.now(), "t" * 43)
+
+
+def test_what_is_no_token_is_ignored():
+    bench = Bench()
+    bench.online()
+    for token in (None, 5, "", "N" * 42, "N" * 44, "N" * 42 + "=", "N" * 41 + "\r\n"):
+        bench.say({"type": "token", "token": token})
+        bench.poll()
+        check.equal(bench.log.lines[-1][1], "link: a frame from the gateway is ignored: token: 'token' is missing or wrong")
+    check.equal(bench.link.state, ONLINE)
+
+
+def test_with_tls_nothing_is_said_before_the_gateway_is_verified():
+    bench = Bench()
+    bench.net.secure = True
+    bench.poll(50, times=40)
+    check.equal((bench.link.state, bytes(bench.net.outgoing)), (SECURING, b""))
+    bench.net.shaken = 10
+    bench.upgrade()
+    bench.welcome()
+    bench.poll()
+    check.equal(bench.link.state, ONLINE)
+
+
+def test_a_tls_handshake_that_does_not_end_is_given_up_after_10_s():
+    bench = Bench()
+    bench.net.secure = True
+    bench.poll(0, times=3)
+    bench.poll(9900)
+    check.equal(bench.link.state, SECURING)
+    bench.poll(100)
+    check.equal(bench.link.state, BACKOFF)
+    check.true("no answer to the handshake" in bench.log.lines[-2][1])
+
+
+def test_who_is_not_to_be_trusted_is_left_alone_for_30_s():
+    bench = Bench()
+    bench.random = 0
+    bench.net.secure = True
+    bench.net.shaken = Untrusted("not the one")
+    bench.poll(0, times=3)
+    check.equal(bench.log.lines[-2], ("warning", "link: not the one"))
+    bench.net.shaken = 1000
+    check.equal(bench.wait_ms(), 30000)
+    bench.net.expired = Untrusted("too old")
+    bench.upgrade()
+    bench.say({"type": "welcome", "time": 1800000000000, "window": 1, "boots": []})
+    bench.poll()
+    check.equal(bench.net.date_ms, 1800000000000)
+    check.equal(bench.log.lines[-2], ("warning", "link: too old"))
+    check.equal(bench.wait_ms(), 30000)
+
+
+def test_what_tls_holds_back_is_read_as_soon_as_the_frame_in_its_way_has_gone():
+    """No socket tells that there is something to read: TLS has taken it out of it."""
+    bench = Bench()
+    bench.online()
+    bench.say({"type": "clock", "id": 1})
+    bench.say({"type": "clock", "id": 2})
+    write = bench.net.write
+    tried = []
+
+    def full_at_first(buf, at, size):
+        tried.append(size)
+        return None if len(tried) == 1 else write(buf, at, size)
+
+    bench.net.write = full_at_first
+    while bench.link.poll(bench.clock.ticks()) == 0:
+        pass
+    check.equal([frame["id"] for frame in bench.frames()], [1, 2])
 
 
 def test_the_wait_between_tries_doubles_up_to_30_s_and_is_random():

@@ -40,7 +40,7 @@ network.WLAN = WLAN
 
 def joining(said):
     """A Net whose Wi-Fi says `said` when the first join begins, at 0 ms."""
-    net = Net([{"ssid": "a"}, {"ssid": "b"}], "gw", 8765, lambda level, text: None)
+    net = Net([{"ssid": "a"}, {"ssid": "b"}], "gw", 8765, None, lambda level, text: None)
     net._wlan.said = said
     net.wifi(0)
     check.equal(net._wlan.tried, ["a"])

@@ -32,6 +32,16 @@ class WDT:
         pass
 
 
+class RTC:
+    now = (2000, 1, 1, 5, 0, 0, 0, 0)
+
+    def datetime(self, when=None):
+        if when is None:
+            return RTC.now
+        RTC.now = when
+        return None
+
+
 def unique_id():
     return b"\xa4\xcf\x12\xb0\xc3\xd4"
 

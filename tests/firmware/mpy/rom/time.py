@@ -24,6 +24,7 @@ def ticks_diff(end, start):
 sleep_ms = _unix.sleep_ms
 ticks_us = _unix.ticks_us
 time = _unix.time
+gmtime = _unix.gmtime
 
 
 class Hand:
