@@ -72,7 +72,7 @@ class Gateway:
         self.tls = Doors(config, self.id, clock)
         self.tls.start()
         self._parts.callback(self.tls.stop)
-        self.devices = Devices(self.store)
+        self.devices = Devices(self.store, devices=config.limits.devices)
         self.history = History(self.store)
         self.presence = Presence()
         self.dispatcher = Dispatcher(self.store, clock)
@@ -156,6 +156,7 @@ class Gateway:
             "warnings": [*self.config.warnings(), *self.tls.concerns()],
             "store": self.store.stats(),
             "brokers": {bridge.name: bridge.stats() for bridge in self.bridges},
+            "door": self.door.stats() if hasattr(self, "door") else {},
             "embedded_broker": {"pid": self.broker.pid, "url": self.broker.url} if self.broker else None,
         }
 

@@ -31,7 +31,7 @@ async def registry(config: Config) -> AsyncIterator[Devices]:
     from gateway.store.devices import Devices
 
     async with registry_store(config) as store:
-        yield Devices(store)
+        yield Devices(store, devices=config.limits.devices)
 
 
 @asynccontextmanager
@@ -146,17 +146,17 @@ def replace(
     typer.echo(f"{device}: the next board with its token takes its place")
 
 
-@group.command("remove")
-def remove(
+@group.command("revoke")
+def revoke(
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="The device.")],
     config: ConfigFile = None,
     state: StateDir = None,
 ) -> None:
     """Take a device's token away. Its samples stay.
 
-    Example: mpy-gateway devices remove greenhouse
+    Example: mpy-gateway devices revoke greenhouse
     """
-    _change(config, state, lambda devices: devices.remove(device))
+    _change(config, state, lambda devices: devices.revoke(device))
     typer.echo(f"{device} may not connect any more")
 
 

@@ -272,7 +272,24 @@ class Limits(Section):
     frames_uncommitted: int = Field(
         default=64, ge=1, description="Frames of a device waiting for their commit; then reading from it stops."
     )
+    samples_per_s: int = Field(
+        default=5_000,
+        ge=1,
+        description="Samples a second from one device, over a few seconds; then it is read more slowly.",
+    )
+    devices: int = Field(default=1_000, ge=1, description="Devices registered.")
     connections: int = Field(default=500, ge=1, description="Devices connected at once.")
+    connections_per_address: int = Field(
+        default=300, ge=1, description="Connections from one address (IPv6: one /64), unfinished ones too."
+    )
+    strangers: int = Field(
+        default=250,
+        ge=1,
+        description="Connections whose token was not checked yet, handshakes included; of more, the oldest is dropped.",
+    )
+    bad_tokens_per_min: int = Field(
+        default=60, ge=1, description="Bad tokens from one address; after more, what comes from it is closed at once."
+    )
     quarantine_rows: int = Field(
         default=10_000, ge=0, description="Refused values and frames kept of each device; the oldest go first."
     )

@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import OPEN
 
 from gateway.clock import Clock
 from gateway.device import wire
+from gateway.device.listener import DeviceSocket
 from gateway.device.session import (
     Answered,
     Append,
@@ -78,18 +78,14 @@ class Surroundings:
 class Connection:
     """A device's connection while it lasts."""
 
-    def __init__(
-        self, socket: ServerConnection, session: Session, info: ConnectionInfo, around: Surroundings, *, added_ms: int
-    ) -> None:
+    def __init__(self, socket: DeviceSocket, session: Session, info: ConnectionInfo, around: Surroundings) -> None:
+        self.socket = socket
         self.session = session
         self.info = info
-        self.added_ms = added_ms
-        """When the device was registered whose token opened it."""
         self.epoch = 0
         """Given by the store while greeting."""
         self.closing: Close | None = None
         """Why we end it; None while we do not."""
-        self._socket = socket
         self._around = around
         self._stall_s = around.limits.ping_s / 2
         self._under_way = UnderWay(frames=around.limits.frames_uncommitted, size_bytes=UNDER_WAY_BYTES)
@@ -117,7 +113,7 @@ class Connection:
             await self._ending.wait()
             await _stop(reader)
             await self._drain()
-            if self._socket.state is OPEN:
+            if self.socket.state is OPEN:
                 self.end(CloseCode.GOING_AWAY)
             await _stop(*helpers)
         except Exception:  # the edge of our tasks: a fault of ours ends this connection and no other
@@ -132,7 +128,7 @@ class Connection:
         """Who ended it and why, for a person."""
         if self.closing is not None:
             return f"{self.closing.code} {self.closing.reason}"
-        return wire.clean(f"by the device, {self._socket.close_code} {self._socket.close_reason}", 100).strip()
+        return wire.clean(f"by the device, {self.socket.close_code} {self.socket.close_reason}", 100).strip()
 
     def stop(self) -> None:
         """End the connection because the gateway stops: commit and acknowledge what was received, then close."""
@@ -196,7 +192,7 @@ class Connection:
     # The four tasks
 
     async def _read(self) -> None:
-        async for frame in self._socket:
+        async for frame in self.socket:
             self._frame_bytes = len(frame)
             self.info.frames += 1
             self.info.bytes_in += len(frame)
@@ -269,9 +265,9 @@ class Connection:
                 data, text = self._outgoing[0]
                 try:
                     async with asyncio.timeout(self._stall_s):
-                        await self._socket.send(data, text=text)
+                        await self.socket.send(data, text=text)
                 except (TimeoutError, ConnectionClosed) as error:
-                    if isinstance(error, TimeoutError) and self._socket.state is OPEN:
+                    if isinstance(error, TimeoutError) and self.socket.state is OPEN:
                         self.end(CloseCode.TOO_SLOW)
                         return
                     self._gone = True  # it may be closing, too, and then nothing is sent any more
@@ -316,9 +312,9 @@ class Connection:
             return
         try:
             async with asyncio.timeout(CLOSE_S):
-                await self._socket.close(self.closing.code, self.closing.reason)
+                await self.socket.close(self.closing.code, self.closing.reason)
         except TimeoutError:
-            self._socket.transport.abort()
+            self.socket.transport.abort()
 
 
 async def _stop(*tasks: asyncio.Task[object]) -> None:

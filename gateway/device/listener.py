@@ -1,69 +1,232 @@
-"""How we use the `websockets` library: the options of the listener, and what it reads from a handshake."""
+"""The devices' listener: our own acceptance and deadlines around the `websockets` library's connections."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import socket
 import ssl
-from collections.abc import Sequence
-from functools import partial
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import InvalidHeaderFormat
 from websockets.frames import Frame, Opcode
 from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
+from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from gateway.device.gate import Gate, Guest
 from gateway.device.wire import SUBPROTOCOL, TOKEN_SUBPROTOCOL
-from gateway.store.devices import DeviceInfo
 
 if TYPE_CHECKING:
     from gateway.config import Limits
+
+log = logging.getLogger("device")
 
 UNREAD_BYTES: Final = 1 << 18
 """What may wait in a socket that its device does not read; our own frames never come near it (`OUTGOING_BYTES`)."""
 TOKEN_LENGTH: Final = 43
 """32 bytes as base64url without padding."""
+BACKLOG: Final = 256
+"""Connections that the kernel keeps for us until they are accepted."""
+RETRY_S: Final = (0.1, 1.0)
+"""First and longest wait where none can be accepted."""
+CLOSE_S: Final = 5
+_OUT_OF_THEM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+Handler: TypeAlias = "Callable[[DeviceSocket], Awaitable[None]]"
+Admission: TypeAlias = "Callable[[DeviceSocket, Request], Awaitable[Response | None]]"
 
 
-def listener_options(limits: Limits, sockets: set[DeviceSocket] | None = None) -> dict[str, Any]:
-    """All that `websockets.serve` is told, for devices and for the conformance tests alike. `sockets` is kept: all that
-    are open, from their first byte on."""
-    library_log = logging.getLogger("device.websockets")
-    library_log.setLevel(logging.WARNING)  # its debug lines hold the headers, and with them the token
-    return {
-        "create_connection": partial(DeviceSocket, sockets=set() if sockets is None else sockets),
-        "compression": None,  # it costs 300 KB a connection, and a board has no room for it
-        "select_subprotocol": _select_subprotocol,
-        "max_size": limits.frame_bytes,
-        "max_queue": 16,
-        "write_limit": 4096,  # a device that does not read is noticed, not buffered for
-        "open_timeout": limits.handshake_s,
-        "ping_interval": limits.ping_s,
-        "ping_timeout": limits.ping_s,
-        "close_timeout": 5,
-        "server_header": "mpy-gateway",
-        "logger": library_log,
-    }
+async def _admit_all(_socket: DeviceSocket, _request: Request) -> Response | None:
+    return None
 
 
-def tls_options(limits: Limits, context: ssl.SSLContext | None) -> dict[str, Any]:
-    """What `websockets.serve` is told besides for TLS: a client that stops in mid-handshake is dropped."""
-    return {"ssl": context, "ssl_handshake_timeout": limits.handshake_s} if context else {}
+class Listener:
+    """Accepts connections, counts each at the gate from its first moment on, and takes it through its handshakes. The
+    library's own server would show a connection only after the TLS handshake, and so could not count it before.
+
+    `admit` answers an upgrade request: with a refusal, or None for who may come in; `handler` has the connection then,
+    until it returns. `tls` None: plain."""
+
+    def __init__(
+        self, handler: Handler, limits: Limits, *, admit: Admission = _admit_all, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.gate = Gate(limits)
+        self.sockets: set[DeviceSocket] = set()
+        """All that are open, from the first byte of their upgrade request on."""
+        self.trouble = ""
+        """Why nobody can be accepted now; empty where all is well."""
+        self._handler = handler
+        self._limits = limits
+        self._admit = admit
+        self._tls = tls
+        self._listening: list[socket.socket] = []
+        self._accepting: list[asyncio.Task[None]] = []
+        self._conversations: set[asyncio.Task[None]] = set()
+        """One task per connection, from its acceptance to its end."""
+        self._log = logging.getLogger("device.websockets")
+        self._log.setLevel(logging.WARNING)  # its debug lines hold the headers, and with them the token
+
+    @property
+    def port(self) -> int:
+        port: int = self._listening[0].getsockname()[1]
+        return port
+
+    async def start(self, host: str, port: int) -> None:
+        """Raises OSError."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        try:
+            for family, _, _, _, address in dict.fromkeys(found):
+                drawn = address[1] or (self.port if self._listening else 0)  # one port for all addresses of a name
+                self._listening.append(_listen(family, (address[0], drawn, *address[2:])))
+        except OSError:
+            self._stop_listening()
+            raise
+        for listening in self._listening:
+            self._accepting.append(asyncio.create_task(self._accept(listening), name="device-accept"))
+
+    def close(self) -> None:
+        """Accept nobody more, and drop who is in a handshake."""
+        for accepting in self._accepting:
+            accepting.cancel()
+        self._stop_listening()
+        self.gate.drop_strangers()
+
+    async def wait_closed(self) -> None:
+        """Until all connections have ended; after `close`."""
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        while self._conversations:
+            await asyncio.wait(self._conversations)
+
+    def is_serving(self) -> bool:
+        """Whether who is in a handshake may come in. The library asks."""
+        return bool(self._listening)
+
+    def _stop_listening(self) -> None:
+        for listening in self._listening:
+            listening.close()
+        self._listening.clear()
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        wait_s, longest_s = RETRY_S
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(listening)
+            except OSError as error:
+                if error.errno in _OUT_OF_THEM:  # the connection still waits: without a pause this would be a spin
+                    self._note_trouble(f"no connection can be accepted: {error.strerror}")
+                    await asyncio.sleep(wait_s)
+                    wait_s = min(2 * wait_s, longest_s)
+                continue  # any other: it had gone already
+            self._note_trouble("")
+            wait_s = RETRY_S[0]
+            self._receive(accepted, address[0])
+            await asyncio.sleep(0)  # a crowd at the door must not keep us from who is inside
+
+    def _note_trouble(self, trouble: str) -> None:
+        if trouble and not self.trouble:
+            log.error("%s; who is connected goes on, and others are tried again", trouble)
+        elif self.trouble and not trouble:
+            log.warning("connections are accepted again")
+        self.trouble = trouble
+
+    def _receive(self, accepted: socket.socket, address: str) -> None:
+        entered: asyncio.Future[Guest] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._converse(accepted, entered), name="device")
+        guest = self.gate.enter(address, task.cancel, _now_ms())
+        if guest is None:
+            task.cancel()
+            accepted.close()
+            return
+        entered.set_result(guest)
+        self._conversations.add(task)
+        task.add_done_callback(self._conversations.discard)
+
+    async def _converse(self, accepted: socket.socket, entered: asyncio.Future[Guest]) -> None:
+        """One connection, from its acceptance to its end. Nobody waits for it, so it raises nothing."""
+        guest = await entered
+        websocket = self._make_socket(guest)
+        try:
+            if await self._shake_hands(accepted, websocket):
+                websocket.start_keepalive()
+                async with websocket:
+                    await self._handler(websocket)
+        except asyncio.CancelledError:  # dropped at the gate
+            pass
+        except Exception:  # the edge of a task: a fault over one connection ends that one
+            log.exception("a fault in a connection")
+        finally:
+            self.gate.leave(guest)
+            if websocket.is_made:
+                websocket.transport.abort()
+            else:
+                accepted.close()
+
+    async def _shake_hands(self, accepted: socket.socket, websocket: DeviceSocket) -> bool:
+        """TLS, where there is any, and the upgrade, under one deadline. Whether the connection is open then."""
+        loop = asyncio.get_running_loop()
+        within_s = self._limits.handshake_s
+        options: dict[str, Any] = {"ssl": self._tls} if self._tls else {}
+        if self._tls:
+            options |= {"ssl_handshake_timeout": within_s, "ssl_shutdown_timeout": CLOSE_S}
+        try:
+            async with asyncio.timeout(within_s):
+                await loop.connect_accepted_socket(lambda: websocket, accepted, **options)
+                await websocket.handshake(self._process_request, None, "mpy-gateway")
+        except Exception as error:  # theirs: no TLS, no HTTP, too slow, gone
+            log.debug("%s: no handshake: %s", websocket.guest.address, type(error).__name__)
+            return False
+        return websocket.state is OPEN
+
+    async def _process_request(self, websocket: ServerConnection, request: Request) -> Response | None:
+        assert isinstance(websocket, DeviceSocket)  # noqa: S101  for mypy: we make all of them
+        if "Upgrade" not in request.headers:
+            return None  # not a WebSocket client: the library says so
+        response = await self._admit(websocket, request)
+        if response is None:
+            self.gate.let_in(websocket.guest)
+        return response
+
+    def _make_socket(self, guest: Guest) -> DeviceSocket:
+        protocol = ServerProtocol(
+            select_subprotocol=_select_subprotocol,
+            max_size=self._limits.frame_bytes,
+            logger=self._log,
+        )  # without extensions: compression costs 300 KB a connection, and a board has no room for it
+        return DeviceSocket(
+            protocol,
+            self,
+            guest,
+            ping_interval=self._limits.ping_s,
+            ping_timeout=self._limits.ping_s,
+            close_timeout=CLOSE_S,
+            max_queue=16,
+            write_limit=4096,  # a device that does not read is noticed, not buffered for
+        )
 
 
 class DeviceSocket(ServerConnection):
-    """A connection that knows whose token opened it."""
+    """A connection at the door. `guest` is how the gate counts it."""
 
-    def __init__(self, protocol: ServerProtocol, *args: Any, sockets: set[DeviceSocket], **options: Any) -> None:
-        super().__init__(protocol, *args, **options)
-        self.owner: DeviceInfo | None = None
-        """Known once its token was looked up."""
-        self._sockets = sockets
+    def __init__(self, protocol: ServerProtocol, listener: Listener, guest: Guest, **options: Any) -> None:
+        super().__init__(protocol, listener, **options)  # type: ignore[arg-type]  # of its server it asks `is_serving`
+        self.guest = guest
+        self.device = ""
+        """Whose token opened it ..."""
+        self.pass_hash = ""
+        """... and the hash of that; both known once it was looked up."""
+        self.is_made = False
+        """It has its transport."""
+        self._listener = listener
         receive = protocol.recv_frame
 
         def receive_frame(frame: Frame) -> None:
@@ -75,12 +238,23 @@ class DeviceSocket(ServerConnection):
 
         vars(protocol)["recv_frame"] = receive_frame
 
+    @property
+    def address(self) -> str:
+        """The peer's, for people."""
+        peer = self.remote_address
+        return str(peer[0]) if peer else "?"
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.transport.get_extra_info("ssl_object") is not None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._sockets.add(self)
-        super().connection_made(transport)
+        super(ServerConnection, self).connection_made(transport)  # not its own: that starts the library's handler
+        self.is_made = True
+        self._listener.sockets.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._sockets.discard(self)
+        self._listener.sockets.discard(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -89,7 +263,26 @@ class DeviceSocket(ServerConnection):
             self.transport.abort()  # the library answers pings without asking whether anybody reads the answers
 
 
-def _select_subprotocol(_socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+def _listen(family: int, address: tuple[Any, ...]) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+def _select_subprotocol(_protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     """Ours where it is offered, never a token. Who does not offer ours is refused before."""
     return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
 
@@ -103,15 +296,18 @@ def offered_subprotocols(request: Request) -> list[str]:
 
 
 def token_of(request: Request) -> str | None:
-    """The token in the header, or the one a browser offers as a subprotocol. None where there is none."""
-    tokens = [
-        name.removeprefix(TOKEN_SUBPROTOCOL) for name in offered_subprotocols(request) if TOKEN_SUBPROTOCOL in name
-    ]
+    """The token in the header, or the one a browser offers as a subprotocol. None where there is none, and where there
+    are several: a proxy before us might believe another one than we do."""
+    tokens = {
+        name.removeprefix(TOKEN_SUBPROTOCOL)
+        for name in offered_subprotocols(request)
+        if name.startswith(TOKEN_SUBPROTOCOL)
+    }
     for value in request.headers.get_all("Authorization"):
         scheme, _, token = value.partition(" ")
-        if scheme.lower() == "bearer":
-            tokens.insert(0, token.strip())
-    return next((token for token in tokens if len(token) == TOKEN_LENGTH and token.isascii()), None)
+        tokens.add(token.strip() if scheme.lower() == "bearer" else "")
+    token = tokens.pop() if len(tokens) == 1 else ""
+    return token if len(token) == TOKEN_LENGTH and token.isascii() else None
 
 
 def refusal(socket: ServerConnection, status: HTTPStatus, sentence: str) -> Response:

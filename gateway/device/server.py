@@ -8,18 +8,18 @@ import logging
 import ssl
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
-from websockets.protocol import CONNECTING
 
 from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
+from gateway.config import is_loopback
 from gateway.device import wire
 from gateway.device.boots import Remembered
 from gateway.device.connection import Connection, Surroundings
-from gateway.device.listener import DeviceSocket, listener_options, offered_subprotocols, refusal, tls_options, token_of
+from gateway.device.gate import Complaints
+from gateway.device.listener import DeviceSocket, Listener, offered_subprotocols, refusal, token_of
 from gateway.device.session import Answered, Newest, Output, Session, State, check_hardware
 from gateway.device.stamps import Now, WallWatch
 from gateway.device.window import window_samples
@@ -30,7 +30,7 @@ from gateway.intake.check import compile as compile_checker
 from gateway.intake.unknown import UnknownProfile
 from gateway.model import Command
 from gateway.presence import ConnectionInfo, Presence
-from gateway.store.devices import Devices
+from gateway.store.devices import Devices, Rotation, hash_of
 from gateway.store.port import Store
 
 if TYPE_CHECKING:
@@ -81,11 +81,10 @@ class DeviceServer:
         self._clock = clock
         self._gateway_id = gateway_id
         self._known: dict[str, Known] = {}
-        self._sockets: set[DeviceSocket] = set()
-        """All that are open, those in their handshake too."""
         self._connections: set[Connection] = set()
         self._checkers: dict[str, Checker] = {}
-        self._server: Server | None = None
+        self._listener: Listener | None = None
+        self._complaints = Complaints(clock.monotonic_ms())
         self._watching: list[asyncio.Task[None]] = []
         self._around = Surroundings(
             store=store, clock=clock, limits=limits, greet=self._greet, newest=self._newest, answered=self._answered
@@ -93,22 +92,17 @@ class DeviceServer:
 
     async def start(self) -> None:
         host, port = self._config.host, self._config.port
+        listener = Listener(self._serve_device, self._limits, admit=self._admit, tls=self._tls)
         try:
-            self._server = await serve(
-                self._serve_device,
-                host,
-                port,
-                process_request=self._admit,
-                **listener_options(self._limits, self._sockets),
-                **tls_options(self._limits, self._tls),
-            )
+            await listener.start(host, port)
         except OSError as error:
             raise ConfigError(_why_not_listening(error, host, port)) from error
+        self._listener = listener
         self._watching = [
             asyncio.create_task(self._watch_devices(), name="device-watch"),
             asyncio.create_task(self._watch_time(), name="time-watch"),
         ]
-        self.port = next(iter(self._server.sockets)).getsockname()[1]
+        self.port = listener.port
         log.info("devices connect to %s", self.url)
 
     @property
@@ -118,19 +112,22 @@ class DeviceServer:
 
     async def stop(self) -> None:
         """Accept nobody more; commit and acknowledge what was received; close all with 1001. Within 3 s."""
-        if self._server is None:
+        if self._listener is None:
             return
-        self._server.close(close_connections=False)
+        self._listener.close()
         for connection in self._connections:
             connection.stop()
-        for socket in list(self._sockets):
-            if socket.state is CONNECTING:  # its handshake would hold us up for 10 s
-                socket.transport.abort()
-        await self._server.wait_closed()
-        self._server = None
+        await self._listener.wait_closed()
+        self._listener = None
         for watching in self._watching:
             watching.cancel()
         await asyncio.wait(self._watching)
+
+    def stats(self) -> dict[str, Any]:
+        """Figures for the status page. `trouble` says why nobody can connect now, and is empty otherwise."""
+        if self._listener is None:
+            return {}
+        return {**self._listener.gate.stats(), "trouble": self._listener.trouble}
 
     async def close_device(self, device: str, code: int, reason: str) -> None:
         """Close the connection of `device`, if it has one."""
@@ -140,20 +137,38 @@ class DeviceServer:
             known.live.end(code, reason)
 
     async def _watch_devices(self) -> None:
-        """Disconnect devices that are removed, in whatever process (`devices remove`)."""
+        """Disconnect what came with a token that is not valid any more, and send out new ones, whichever process made
+        the change."""
         async for change in self._store.watch("device/"):
             device = (change if isinstance(change, str) else change.key).removeprefix("device/")
-            connections = [each for each in self._connections if each.session.device == device]
-            if not connections:
-                continue
-            try:
-                owner = None if isinstance(change, str) else await self._devices.get(device)
-            except StoreError as error:
-                log.warning("%s: whether it was removed cannot be looked up: %s", device, error)
-                continue
-            for connection in connections:
-                if owner is None or owner.added_ms != connection.added_ms:  # gone, or made anew with another token
-                    connection.end(CloseCode.NOT_ITS_TOKEN, "the device was removed")
+            for connection in [each for each in self._connections if each.session.device == device]:
+                try:
+                    owner = await self._devices.opened_by(device, connection.socket.pass_hash)
+                except StoreError as error:
+                    log.warning("%s: whether it may stay cannot be looked up: %s", device, error)
+                    break
+                if owner is None:
+                    connection.end(CloseCode.NOT_ITS_TOKEN, "its token is not valid any more")
+                elif owner.rotation is Rotation.ASKED:
+                    connection.do(await self._new_token(connection))
+
+    async def _new_token(self, connection: Connection) -> list[Output]:
+        """For a device that is to have one. It is valid from before it is sent, and the old one until it is used."""
+        device, socket = connection.session.device, connection.socket
+        if not (socket.is_encrypted or is_loopback(socket.address) or self._config.insecure):
+            log.warning("%s gets no new token: its connection is not encrypted (devices.tls)", device)
+            return []
+        if connection.session.state is not State.OPEN:
+            return []  # its welcome will see to it
+        try:
+            token = await self._devices.mint(device)
+        except StoreError as error:
+            log.warning("%s gets no new token now: %s", device, error)
+            return []
+        if token is None:
+            return []
+        log.info("%s is sent a new token", device)
+        return connection.session.new_token(token)
 
     async def _watch_time(self) -> None:
         """Correct what was estimated when the date becomes known, for boards that are away too; tell of a clock that
@@ -192,10 +207,10 @@ class DeviceServer:
 
     # The handshake
 
-    async def _admit(self, socket: ServerConnection, request: Request) -> Response | None:
+    async def _admit(self, socket: DeviceSocket, request: Request) -> Response | None:
         """Refuse who is not a device, with one sentence that says why."""
-        if "Upgrade" not in request.headers:
-            return None  # not a WebSocket client: the library says so
+        listener = self._listener
+        assert listener is not None  # noqa: S101  for mypy: it called us
         if SUBPROTOCOL not in offered_subprotocols(request):
             return refusal(socket, HTTPStatus.BAD_REQUEST, f"Offer the subprotocol {SUBPROTOCOL}.")
         if len(self._connections) >= self._limits.connections:
@@ -205,34 +220,38 @@ class DeviceServer:
             owner = await self._devices.by_token(token) if token else None
         except StoreError:
             return refusal(socket, HTTPStatus.SERVICE_UNAVAILABLE, "Tokens cannot be looked up now; try again.")
-        if owner is None:
-            log.warning("%s was refused: its token is not known", _address(socket))
-            how = "Send the token that `mpy-gateway devices add` printed, as `Authorization: Bearer <token>`."
-            return refusal(socket, HTTPStatus.UNAUTHORIZED, how)
-        if (
-            sum(other.owner is not None and other.owner.id == owner.id for other in self._sockets)
-            >= CONNECTIONS_PER_TOKEN
-        ):
-            log.warning("%s was refused: %s has %d connections", _address(socket), owner.id, CONNECTIONS_PER_TOKEN)
+        if token is None or owner is None:
+            return self._refuse_stranger(socket)
+        if sum(other.device == owner.id for other in listener.sockets) >= CONNECTIONS_PER_TOKEN:
+            self._complain(socket, f"{owner.id} has {CONNECTIONS_PER_TOKEN} connections")
             text = (
                 f"{CONNECTIONS_PER_TOKEN} connections are open with this token already; close one, or try again later."
             )
             return refusal(socket, HTTPStatus.SERVICE_UNAVAILABLE, text)
-        assert isinstance(socket, DeviceSocket)  # noqa: S101  for mypy: we told `serve` to make these
-        socket.owner = owner
+        socket.device, socket.pass_hash = owner.id, hash_of(token)
         return None
+
+    def _refuse_stranger(self, socket: DeviceSocket) -> Response:
+        assert self._listener is not None  # noqa: S101  for mypy: it called us
+        self._listener.gate.failed(socket.guest, self._clock.monotonic_ms(), self._clock.wall_ms())
+        self._complain(socket, "its token is not known")
+        how = "Send the token that `mpy-gateway devices add` printed, as `Authorization: Bearer <token>`."
+        return refusal(socket, HTTPStatus.UNAUTHORIZED, how)
+
+    def _complain(self, socket: DeviceSocket, why: str) -> None:
+        more = self._complaints.say(why, socket.guest.address, self._clock.monotonic_ms())
+        if more is not None:
+            log.warning("%s was refused: %s%s", socket.address, why, more)
 
     # One connection
 
-    async def _serve_device(self, socket: ServerConnection) -> None:
-        assert isinstance(socket, DeviceSocket)  # noqa: S101  for mypy, as above
-        assert socket.owner is not None  # noqa: S101  `_admit` let it in
-        device, address = socket.owner.id, _address(socket)
+    async def _serve_device(self, socket: DeviceSocket) -> None:
+        device, address = socket.device, socket.address
         known = self._known.setdefault(device, Known())
         now = self._now()
         session = Session(device, self._gateway_id, self._limits, known.memory, now)
         info = ConnectionInfo(device=device, epoch=0, address=address, since_ms=now.wall_ms)
-        connection = Connection(socket, session, info, self._around, added_ms=socket.owner.added_ms)
+        connection = Connection(socket, session, info, self._around)
         self._connections.add(connection)
         try:
             await connection.run()
@@ -254,9 +273,10 @@ class DeviceServer:
 
     async def _welcome(self, connection: Connection, known: Known, hello: wire.Hello) -> list[Output]:
         device = hello.device
-        owner = await self._devices.get(device)
-        if owner is None or owner.added_ms != connection.added_ms:
-            raise CloseConnection(CloseCode.NOT_ITS_TOKEN, "hello.device", f"'{device}' is not registered any more")
+        owner = await self._devices.opened_by(device, connection.socket.pass_hash)
+        if owner is None:
+            text = f"the token of '{device}' is not valid any more"
+            raise CloseConnection(CloseCode.NOT_ITS_TOKEN, "hello.device", text)
         connected = (
             None if known.live is None or known.live.session.hello is None else known.live.session.hello.hardware
         )
@@ -277,10 +297,25 @@ class DeviceServer:
             await self._devices.set_hardware(device, hello.hardware)
         await self._devices.seen(device, self._clock.wall_ms())
         connection.session.window = self._window()
+        is_due = await self._is_due_a_token(connection, device)
         outputs = connection.session.welcome(committed, checkers, connection.now())
         if connection.session.state is State.OPEN:
             self._welcomed(connection, hello)
+            if is_due:
+                outputs += await self._new_token(connection)
         return outputs
+
+    async def _is_due_a_token(self, connection: Connection, device: str) -> bool:
+        """Whether it is to be sent a new one: not where it came with that, which ends the old one. What is asked for
+        from now on finds the session open."""
+        pass_hash = connection.socket.pass_hash
+        owner = await self._devices.opened_by(device, pass_hash)
+        if owner is None or owner.rotation is Rotation.NONE:
+            return False
+        if await self._devices.used(device, pass_hash):
+            log.info("%s has its new token; the old one opens nothing any more", device)
+            return False
+        return True
 
     def _window(self) -> int:
         load = self._store.load()
@@ -335,11 +370,6 @@ class DeviceServer:
     def _answered(self, connection: Connection, answered: Answered) -> None:
         session, result = connection.session, answered.result
         self._dispatcher.answered(session.device, result, lambda: connection.do(session.kept(result.id)))
-
-
-def _address(socket: ServerConnection) -> str:
-    peer = socket.remote_address
-    return str(peer[0]) if peer else "?"
 
 
 def _no_profile(device: str, profile_hash: str) -> str:

@@ -168,7 +168,10 @@ class Session:
         self._requests = 0
         self._frames = Bucket(limits.frames_per_s, seconds=3, now_ms=now.monotonic_ms)
         self._cost = 1
-        """For how many frames the one that is being received counts."""
+        """For how many frames the one that is being received counts ..."""
+        self._samples = Bucket(limits.samples_per_s, seconds=3, now_ms=now.monotonic_ms)
+        self._sample_cost = 0
+        """... and for how many samples."""
         self._lines = Bucket(5, seconds=10, now_ms=now.monotonic_ms)
         self._errors_ms: deque[int] = deque()
         self._told_ms: dict[str, int] = {}
@@ -181,7 +184,7 @@ class Session:
         if self.state is State.CLOSED:
             return []
         outputs: list[Output] = []
-        self._cost = 1
+        self._cost, self._sample_cost = 1, 0
         if now.trusted != self._trusted:  # before anything is stamped by a date that was not known
             outputs += self.settle(now)
         try:
@@ -268,6 +271,10 @@ class Session:
         )
         return [Reply(request)]
 
+    def new_token(self, token: str) -> list[Output]:
+        """The device is to come with this token from now on."""
+        return [Reply(wire.NewToken(token))] if self.state is State.OPEN else []
+
     def kept(self, command_id: str) -> list[Output]:
         """The result of that command is on disk, or is of no use: the device need not send it again."""
         return [Reply(wire.Ack(result=command_id))] if self.state is State.OPEN else []
@@ -337,6 +344,7 @@ class Session:
         if checked.error is not None:
             refusals = sum(len(record.refused) for record in checked.records if isinstance(record, Sample))
             self._cost += refusals // REFUSALS_PER_FRAME
+        self._sample_cost = len(checked.records)
         return self._take(boot, checked.records, now, trend=checked.trend, error=checked.error)
 
     def _on_rough(self, message: wire.Rough, text: str, now: Now) -> list[Output]:
@@ -456,10 +464,15 @@ class Session:
 
     def _slow_down(self, now: Now) -> list[Output]:
         """Nothing is dropped for coming too fast: it is read later."""
-        wait_ms = self._frames.take(now.monotonic_ms, self._cost)
+        frames_ms = self._frames.take(now.monotonic_ms, self._cost)
+        samples_ms = self._samples.take(now.monotonic_ms, self._sample_cost)
+        wait_ms = max(frames_ms, samples_ms)
         if not wait_ms or self.state is not State.OPEN:
             return []
-        text = f"more than {self._limits.frames_per_s} frames a second; the gateway reads them more slowly"
+        much = f"{self._limits.samples_per_s} samples"
+        if frames_ms >= samples_ms:
+            much = f"{self._limits.frames_per_s} frames"
+        text = f"more than {much} a second; the gateway reads them more slowly"
         return [*self._tell_each_second(DeviceError("frame.rate", text), now), Slow(wait_ms)]
 
     # Errors

@@ -264,6 +264,12 @@ class SettingsDesired(Message, frozen=True, tag="settings"):
     desired: dict[str, Scalar]
 
 
+class NewToken(Message, frozen=True, tag="token"):
+    """What the device is to prove itself with from its next connection on."""
+
+    token: str
+
+
 class Error(Message, frozen=True, tag="error"):
     code: str
     text: str
@@ -272,7 +278,7 @@ class Error(Message, frozen=True, tag="error"):
     seq: int | UnsetType = UNSET
 
 
-Outgoing: TypeAlias = Welcome | Ack | ClockRequest | CommandRequest | SettingsDesired | Error
+Outgoing: TypeAlias = Welcome | Ack | ClockRequest | CommandRequest | SettingsDesired | NewToken | Error
 
 encode: Final = msgspec.json.Encoder().encode
 """Outgoing message to the bytes of its text frame."""

@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import connect
-from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
 from gateway.config import DevicesConfig, Limits
-from gateway.device.listener import listener_options
+from gateway.device.listener import DeviceSocket, Listener
 from gateway.device.server import DeviceServer
 from gateway.device.wire import SUBPROTOCOL
 from gateway.model import Batch
@@ -38,7 +37,7 @@ from gateway.store.devices import Devices
 from gateway.store.sqlite import SqliteStore
 
 WINDOW = 256
-LIMITS = Limits(frames_per_s=1_000_000)
+LIMITS = Limits(frames_per_s=1_000_000, samples_per_s=1_000_000)
 
 
 class NoDisk(SqliteStore):
@@ -110,7 +109,7 @@ async def measure(title: str, url: str, tokens: dict[str, str | None], seconds: 
     return frames / took_s, cpu_s / frames * 1e6
 
 
-async def echo(socket: ServerConnection) -> None:
+async def echo(socket: DeviceSocket) -> None:
     with contextlib.suppress(ConnectionClosed):
         async for frame in socket:
             await socket.send(frame)
@@ -137,9 +136,11 @@ async def door(store_class: type[SqliteStore], names: list[str]) -> AsyncIterato
 async def main(seconds: float, count: int) -> None:
     names = [f"device-{number}" for number in range(count)]
     print(f"{count} devices, {seconds:g} s each{'':12}frames/s   CPU us/frame")
-    async with serve(echo, "127.0.0.1", 0, **listener_options(LIMITS)) as server:
-        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        _, bare_us = await measure("bare websockets echo", url, dict.fromkeys(names), seconds)
+    listener = Listener(echo, LIMITS)
+    await listener.start("127.0.0.1", 0)
+    _, bare_us = await measure("bare websockets echo", f"ws://127.0.0.1:{listener.port}", dict.fromkeys(names), seconds)
+    listener.close()
+    await listener.wait_closed()
     for title, store_class in (("door, no disk", NoDisk), ("door, SQLite, 20 ms", SqliteStore)):
         async with door(store_class, names) as (url, tokens):
             _, door_us = await measure(title, url, tokens, seconds)

@@ -185,7 +185,7 @@ def test_heartbeats_counts_and_new_devices_come_by_themselves(tmp_path: Path) ->
             await socket.recv()
             await door.commit(batch(sample(0)))
             await door.devices.add("cellar", climate_profile())
-            await door.devices.revoke("greenhouse")
+            await door.devices.remove("greenhouse")
             kinds = {}
             async for message in messages(socket):
                 kinds[message["type"]] = message

@@ -7,11 +7,10 @@ from fnmatch import fnmatch
 
 import pytest
 from kosoku import FailureError, run_fuzzingclient
-from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from gateway.config import Limits
-from gateway.device.listener import listener_options
+from gateway.device.listener import DeviceSocket, Listener
 from tests.aio import run
 
 COMPRESSION = ["12.*", "13.*"]
@@ -25,16 +24,18 @@ TOO_LARGE = [
 
 @pytest.mark.timeout(120)
 def test_every_case_passes_but_those_above_our_limit_which_close_with_1009() -> None:
-    async def echo(socket: ServerConnection) -> None:
+    async def echo(socket: DeviceSocket) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for message in socket:
                 await socket.send(message)
 
     async def scenario() -> None:
-        async with serve(echo, "127.0.0.1", 0, **listener_options(Limits())) as server:
-            port = server.sockets[0].getsockname()[1]
-            with pytest.raises(FailureError) as failure:  # the listed cases, at least
-                await run_fuzzingclient(f"ws://127.0.0.1:{port}", exclude_cases=COMPRESSION, concurrency=4)
+        listener = Listener(echo, Limits())
+        await listener.start("127.0.0.1", 0)
+        with pytest.raises(FailureError) as failure:  # the listed cases, at least
+            await run_fuzzingclient(f"ws://127.0.0.1:{listener.port}", exclude_cases=COMPRESSION, concurrency=4)
+        listener.close()
+        await listener.wait_closed()
         results = failure.value.results
         assert len(results) > 300
         listed = {result.case_id for result in results if any(fnmatch(result.case_id, glob) for glob in TOO_LARGE)}

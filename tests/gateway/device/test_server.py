@@ -669,7 +669,7 @@ def test_a_removed_device_is_disconnected_whoever_removed_it(tmp_path: Path) -> 
             await device.works()
             silent = await door.knock()
             await door.devices.remove("greenhouse")
-            assert await device.closed(timeout_s=3) == (4003, "the device was removed")
+            assert await device.closed(timeout_s=3) == (4003, "its token is not valid any more")
             assert (await silent.closed(timeout_s=3))[0] == 4003
             with pytest.raises(InvalidStatus):
                 await door.knock()
@@ -681,7 +681,7 @@ def test_a_removed_device_is_disconnected_whoever_removed_it(tmp_path: Path) -> 
             await Devices(registry).remove("greenhouse")
             await Devices(registry).add("greenhouse", PROFILE)  # before the gateway has looked
             await registry.close()
-            assert await device.closed(timeout_s=3) == (4003, "the device was removed")
+            assert await device.closed(timeout_s=3) == (4003, "its token is not valid any more")
             await bystander.works()
 
     run(scenario())

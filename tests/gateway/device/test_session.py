@@ -411,7 +411,7 @@ def test_who_sends_too_fast_is_slowed_and_nothing_is_dropped() -> None:
 
 def test_frames_full_of_bad_values_are_read_more_slowly() -> None:
     """One costs the gateway a tenth of a second; who sends nothing else must not hold up the other boards."""
-    talk = Talk().opened()
+    talk = Talk(samples_per_s=1_000_000).opened()
     waits = [
         output.wait_ms
         for seq in range(50)
@@ -419,9 +419,20 @@ def test_frames_full_of_bad_values_are_read_more_slowly() -> None:
         if isinstance(output, Slow)
     ]
     assert waits[-1] > 2_000
-    talk = Talk().opened()
+    talk = Talk(samples_per_s=1_000_000).opened()
     good = [output for seq in range(50) for output in talk.samples(1000 * seq, *[20] * 1000)]
     assert not any(isinstance(output, Slow) for output in good)
+
+
+def test_more_samples_than_the_limit_are_read_more_slowly_and_none_is_dropped() -> None:
+    talk = Talk(samples_per_s=100).opened()
+    assert not [output for output in talk.samples(0, *[20] * 300) if isinstance(output, Slow)]
+    outputs = talk.samples(300, *[20] * 50)
+    assert [output.wait_ms for output in outputs if isinstance(output, Slow)] == [pytest.approx(500, abs=20)]
+    assert codes(outputs) == ["frame.rate"]
+    assert sum(len(batch.records) for batch in batches(outputs)) == 50
+    outputs = talk.say({"type": "clock", "id": 99, "t": 1})
+    assert [type(output) for output in outputs] == [Slow]  # whatever comes behind them waits, too
 
 
 def test_what_was_stamped_is_under_way_before_its_sender_is_slowed() -> None:

@@ -422,7 +422,7 @@ def test_state_and_availability_are_retained(tmp_path: Path, kind: str) -> None:
 
             world.presence.disconnected("greenhouse", 1)
             await until(lambda: client.retained("mpy-gateway/greenhouse/availability") == b"offline")
-            await world.devices.revoke("cellar")
+            await world.devices.remove("cellar")
             await until(lambda: client.retained("mpy-gateway/cellar/availability") == b"")
             world.presence.connected(ConnectionInfo("greenhouse", 2, "here", 0))
             await until(lambda: client.retained("mpy-gateway/greenhouse/availability") == b"online")

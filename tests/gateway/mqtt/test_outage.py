@@ -163,7 +163,7 @@ def test_a_device_removed_while_the_gateway_was_down_leaves_nothing_retained(tmp
             bridge = await world.bridge(broker.url)
             await until(lambda: broker.newest("mpy-gateway/cellar/state"))
             await world.end(bridge)
-            await world.devices.revoke("cellar")
+            await world.devices.remove("cellar")
             bridge = await world.bridge(broker.url)
             for leaf in ("state", "availability"):
                 await until(lambda: broker.newest(f"mpy-gateway/cellar/{leaf}") == b"")  # noqa: B023

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.profile import Profile, find_node, load_profile
-from gateway.store.devices import SEEN_EVERY_MS, DeviceInfo, Devices
+from gateway.store.devices import SEEN_EVERY_MS, DeviceInfo, Devices, Rotation, hash_of
 from gateway.store.registry import Registry
 from tests.aio import run
 
@@ -97,15 +97,20 @@ def test_a_revoked_token_opens_nothing_and_a_new_one_does(tmp_path: Path, profil
     async def work(devices: Devices, registry: Registry) -> None:
         old = await devices.add("greenhouse", profile)
         await devices.seen("greenhouse", NOW_MS)
-        assert await devices.revoke("greenhouse")
-        assert not await devices.revoke("greenhouse")
-        assert await devices.by_token(old) is None
-        assert await devices.get("greenhouse") is None
-        new = await devices.add("greenhouse", profile)
+        await devices.set_hardware("greenhouse", "a4cf12b0c3d4")
+        for _ in range(2):
+            await devices.revoke("greenhouse")
+            assert await devices.by_token(old) is None
+            (info,) = await devices.list()
+            assert (info.id, info.revoked, info.last_seen_ms) == ("greenhouse", True, NOW_MS)
+        with pytest.raises(ConfigError, match="--again"):
+            await devices.rotate("greenhouse")  # it cannot connect to be given one
+        new = await devices.renew("greenhouse")
         assert await devices.by_token(old) is None
         found = await devices.by_token(new)
         assert found is not None
-        assert found.last_seen_ms is None
+        assert (found.revoked, found.hardware, found.last_seen_ms) == (False, None, NOW_MS)
+        assert len(await registry.list("token/")) == 1
 
     with_devices(tmp_path, work)
 
@@ -171,11 +176,15 @@ def test_a_removed_device_leaves_nothing_and_its_name_is_free(tmp_path: Path, pr
     async def work(devices: Devices, registry: Registry) -> None:
         old = await devices.add("greenhouse", profile)
         await devices.seen("greenhouse", NOW_MS)
-        await devices.remove("greenhouse")
+        assert await devices.remove("greenhouse")
         await devices.seen("greenhouse", NOW_MS)  # its connection ends a little later
         assert [entry.key for entry in await registry.list("")] == [f"profile/{profile.hash}"]
-        with pytest.raises(ConfigError, match='no device "greenhouse"'):
-            await devices.remove("greenhouse")
+        assert not await devices.remove("greenhouse")
+        for change in (devices.revoke, devices.renew, devices.rotate, devices.replace):
+            with pytest.raises(ConfigError, match='no device "greenhouse"'):
+                await change("greenhouse")
+        assert await devices.mint("greenhouse") is None
+        assert await registry.list("token/") == []
         new = await devices.add("greenhouse", profile)
         assert await devices.by_token(old) is None
         assert await devices.by_token(new) is not None
@@ -202,3 +211,81 @@ def test_last_seen_is_exact_here_and_written_seldom(tmp_path: Path, profile: Pro
         assert (int(entry.value), entry.revision) == (NOW_MS + 99_000 + SEEN_EVERY_MS, 2)
 
     with_devices(tmp_path, work)
+
+
+def test_a_rotated_token_is_valid_beside_the_old_one_until_it_is_used(tmp_path: Path, profile: Profile) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        old = await devices.add("greenhouse", profile)
+        assert await devices.mint("greenhouse") is None  # nobody has asked for one
+        await devices.rotate("greenhouse")
+        assert await rotation(devices) == Rotation.ASKED
+        new = await devices.mint("greenhouse")
+        assert new is not None
+        assert await rotation(devices) == Rotation.SENT
+        assert await devices.by_token(old) is not None
+        assert await devices.by_token(old) == await devices.by_token(new)
+        assert not await devices.used("greenhouse", hash_of(old))
+        assert await devices.used("greenhouse", hash_of(new))
+        assert await devices.by_token(old) is None
+        assert await devices.by_token(new) is not None
+        assert await rotation(devices) == Rotation.NONE
+        assert not await devices.used("greenhouse", hash_of(new))
+        assert len(await registry.list("token/")) == 1
+
+    with_devices(tmp_path, work)
+
+
+def test_of_two_new_tokens_only_the_one_sent_last_is_valid(tmp_path: Path, profile: Profile) -> None:
+    """The one before was sent to a connection that was cut off, and the board came back with its old one."""
+
+    async def work(devices: Devices, registry: Registry) -> None:
+        old = await devices.add("greenhouse", profile)
+        await devices.rotate("greenhouse")
+        lost, new = await devices.mint("greenhouse"), await devices.mint("greenhouse")
+        assert lost is not None
+        assert new is not None
+        assert await devices.by_token(lost) is None
+        assert await devices.by_token(old) is not None
+        assert await devices.by_token(new) is not None
+        assert len(await registry.list("token/")) == 2
+        await devices.revoke("greenhouse")
+        assert await devices.by_token(old) is None
+        assert await devices.by_token(new) is None
+        assert await registry.list("token/") == []
+
+    with_devices(tmp_path, work)
+
+
+def test_no_more_devices_are_registered_than_the_limit(tmp_path: Path, profile: Profile) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        few = Devices(registry, devices=2)
+        for name in ("one", "two"):
+            await few.add(name, profile)
+        with pytest.raises(ConfigError, match=r"limits\.devices"):
+            await few.add("three", profile)
+        await few.remove("one")
+        await few.add("three", profile)
+
+    with_devices(tmp_path, work)
+
+
+def test_no_endless_number_of_profiles_is_kept_and_no_endless_one(
+    tmp_path: Path, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(devices: Devices, registry: Registry) -> None:
+        monkeypatch.setattr("gateway.store.devices.PROFILES", 1)
+        await devices.add("one", profile)
+        await devices.add("two", profile)  # the same one
+        other = Profile.from_json(profile.to_json().replace(b'"title":"Climate node"', b'"title":"Another"'))
+        with pytest.raises(ConfigError, match="1 profiles are kept already"):
+            await devices.add("three", other)
+        monkeypatch.setattr("gateway.store.devices.PROFILE_BYTES", 100)
+        with pytest.raises(ConfigError, match="at most 100"):
+            await devices.keep_profile(other)
+
+    with_devices(tmp_path, work)
+
+
+async def rotation(devices: Devices) -> str:
+    (info,) = await devices.list()
+    return info.rotation
