@@ -94,6 +94,7 @@ class Gateway:
 
         self.people = PeopleServer(
             config.people,
+            config.limits,
             self.store,
             self.history,
             self.devices,
@@ -104,9 +105,7 @@ class Gateway:
             state=config.state,
             extra_status=self.status,
             dismiss=self.store.dismiss_notice,
-            feed_queue_bytes=config.limits.feed_queue_bytes,
             tls=self.tls.people.context if self.tls.people else None,
-            handshake_s=config.limits.handshake_s,
         )
         await self.people.start()
         self._parts.push_async_callback(self.people.stop)

@@ -74,7 +74,7 @@ async def _demo(
     from gateway.app import Gateway
     from gateway.cli.boards import Boards, board_names, board_settings
     from gateway.cli.common import stop_on_signal
-    from gateway.cli.serve import banner
+    from gateway.cli.serve import banner, one_time
     from gateway.profile import find_node, load_profile
     from gateway.tls.boards import board_trust
 
@@ -96,7 +96,7 @@ async def _demo(
             directory = config.state / "boards" / name
             identity = await board_settings(gateway.devices, name, profile, directory, gateway.devices_url, trust)
             boards.add(name, profile, path.parent, identity, directory=directory, seed=seed + number, trust=trust)
-        typer.echo(banner(gateway))
+        typer.echo(banner(gateway, one_time(gateway)))
         typer.echo(f"  boards   {', '.join(boards.boards)} (emulated)")
         announcement = asyncio.create_task(_announce_first_sample(gateway, started))
         await boards.start()

@@ -40,7 +40,7 @@ async def _serve(config: Config) -> None:
     gateway = Gateway(config)
     await gateway.start()
     try:
-        typer.echo(banner(gateway))
+        typer.echo(banner(gateway, first_steps(gateway)))
         await stop.wait()
     finally:
         await gateway.stop()
@@ -54,14 +54,28 @@ def _state_option(gateway: Gateway) -> str:
     return "" if state == state_dir(None, os.environ) else f" --state {state}"
 
 
-def banner(gateway: Gateway) -> str:
+def first_steps(gateway: Gateway) -> str:
+    """The page, and what to do there."""
+    if len(gateway.people.people.accounts):
+        how = f"no password? mpy-gateway link{_state_option(gateway)}"
+    else:
+        how = "make the first account there; the link works once"
+    return f"{gateway.people.first_link()}\n           ({how})"
+
+
+def one_time(gateway: Gateway) -> str:
+    """A link that opens the page at once."""
+    how = f"opens once; another link: mpy-gateway link{_state_option(gateway)}"
+    return f"{gateway.people.one_time_link()}\n           ({how})"
+
+
+def banner(gateway: Gateway, page: str) -> str:
     """Where everything is, for a person at a terminal."""
     embedded = " (embedded)" if gateway.broker else ""
     brokers = "\n".join(f"  mqtt     {url}{embedded}" for url in gateway.mqtt_urls.values())
     return (
         f"mpy-gateway {__version__}, {gateway.id}\n"
-        f"  page     {gateway.people.one_time_link()}\n"
-        f"           (opens once; another link: mpy-gateway link{_state_option(gateway)})\n"
+        f"  page     {page}\n"
         f"  devices  {gateway.devices_url}\n"
         f"{brokers}\n"
         f"  state    {gateway.config.state}"

@@ -40,6 +40,12 @@ def _gateway_id(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    if not re.fullmatch(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?", text):
+        raise ValueError(f'"{text[:60]}" is not an origin: "https://dash.example.org", with :port where it has one')
+    return text
+
+
 def _printable(text: str) -> str:
     if not 1 <= len(text) <= 64 or not text.isprintable():
         raise ValueError("must be 1 to 64 characters that can be printed")
@@ -93,6 +99,7 @@ LEAST_MAX_MB = 20
 """Room for what is not deleted with the samples (boots, what was refused) beside a useful number of them."""
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Host = Annotated[str, AfterValidator(_host)]
+Origin = Annotated[str, AfterValidator(_origin)]
 Text = Annotated[str, AfterValidator(_printable)]
 OutletName = Annotated[str, AfterValidator(_outlet_name)]
 MaxMb = Annotated[int, AfterValidator(_max_mb)]
@@ -170,6 +177,11 @@ class PeopleConfig(Door):
     port: Port = Field(default=8080, description="0 takes any free one.")
     allowed_hosts: tuple[Host, ...] = Field(
         default=(), description='Further names under which a browser may ask for the page, such as "pi.local".'
+    )
+    allowed_origins: tuple[Origin, ...] = Field(
+        default=(),
+        description='Dashboards served from elsewhere that may ask here, such as "https://dash.example.org". '
+        "They log in with API tokens.",
     )
 
 
@@ -297,6 +309,27 @@ class Limits(Section):
         default=16 << 20,  # 200 boards that return at once can bring 3 MB in one commit
         ge=1 << 16,
         description="Bytes waiting for one browser on the live feed; one that is slower is disconnected.",
+    )
+    people_connections: int = Field(
+        default=300,
+        ge=10,
+        description="Connections of browsers and scripts at once. Of more, those without a login are closed first.",
+    )
+    people_connections_per_address: int = Field(
+        default=100, ge=1, description="Of these, from one address. More, where a proxy brings everybody."
+    )
+    people_head_s: float = Field(default=10, gt=0, le=300, description="Longest time for a request's head, in seconds.")
+    people_body_s: float = Field(default=20, gt=0, le=300, description="Longest time for its body, in seconds.")
+    people_stranger_s: float = Field(
+        default=60, gt=0, le=3600, description="Longest life of a connection without a login, in seconds."
+    )
+    people_url_bytes: int = Field(default=4_096, ge=256, le=16_384, description="Longest address of a request.")
+    people_body_bytes: int = Field(default=65_536, ge=1_024, le=1 << 20, description="Most that a request may bring.")
+    people_requests_per_s: float = Field(
+        default=20, gt=0, description="Requests a second without a login from one address, over a few seconds."
+    )
+    people_sessions: int = Field(
+        default=20, ge=1, le=1_000, description="Browsers logged in to one account; the oldest makes room."
     )
 
 

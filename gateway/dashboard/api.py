@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 from starlette.exceptions import HTTPException
 
 from gateway import __version__
-from gateway.dashboard import shapes
+from gateway.dashboard import people_api, shapes
+from gateway.dashboard.accounts import PeopleError
 from gateway.dashboard.panel import panel
-from gateway.dashboard.parts import Parts, PartsHere, Refusal, encoded, fails, failure
-from gateway.dashboard.rights import CallerHere, Control
+from gateway.dashboard.parts import NOT_ALLOWED, Parts, PartsHere, Refusal, encoded, fails, failure
+from gateway.dashboard.people import TooEarly
+from gateway.dashboard.rights import Control
 from gateway.errors import StoreError
 from gateway.store.devices import DeviceInfo
 from gateway.store.gaps import GapRow
@@ -48,7 +50,6 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 Time = Annotated[int | None, Query(ge=0, le=LATEST_MS, description="Unix milliseconds")]
 
 
-NOT_ALLOWED = "Not with this role, or asked by a page that is not the gateway's."
 ON_DEVICE = fails(_404="There is no such device.", _422="A parameter is wrong.")
 
 api = APIRouter()
@@ -192,33 +193,6 @@ async def dismiss(notice: str, parts: PartsHere, _: Control) -> Response:
     return Response(status_code=204)
 
 
-@api.get("/api/session", response_model=shapes.Session, responses=fails(), tags=["login"])
-async def session(caller: CallerHere) -> Response:
-    """Who is asking."""
-    return encoded(shapes.Session(caller.who, caller.expires_ms))
-
-
-FORBIDDEN = fails(_403=NOT_ALLOWED)
-
-
-@api.post("/api/logout", status_code=204, responses=FORBIDDEN, tags=["login"])
-async def logout(caller: CallerHere, parts: PartsHere) -> Response:
-    """End this browser's session."""
-    if caller.session:
-        await parts.sessions.end(caller.session)
-    answer = Response(status_code=204)
-    answer.delete_cookie(parts.cookie, httponly=True, samesite="strict")
-    return answer
-
-
-@api.post("/api/link", response_model=shapes.Link, responses=FORBIDDEN, tags=["login"])
-async def link(caller: CallerHere, parts: PartsHere) -> Response:
-    """A new one-time link to the page. For the gateway's own command line."""
-    if caller.who != "cli":
-        raise Refusal(403, "login.scope", "Only the command line can make a link: run `mpy-gateway link`.")
-    return encoded(shapes.Link(parts.new_link()))
-
-
 @api.get("/healthz", response_model=shapes.Health, tags=["gateway"])
 async def health() -> Response:
     """Without login: the process answers."""
@@ -238,7 +212,9 @@ def build(parts: Parts) -> FastAPI:
     )
     app.state.parts = parts
     app.include_router(api)
+    app.include_router(people_api.router)
     app.add_exception_handler(Refusal, _on_refusal)
+    app.add_exception_handler(PeopleError, _on_people)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(StoreError, _on_store)
@@ -250,6 +226,12 @@ def build(parts: Parts) -> FastAPI:
 async def _on_refusal(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)  # noqa: S101 - what the handler is registered for
     return failure(error.status, error.code, str(error))
+
+
+async def _on_people(_: Request, error: Exception) -> Response:
+    assert isinstance(error, PeopleError)  # noqa: S101 - what the handler is registered for
+    headers = {"retry-after": str(error.wait_s)} if isinstance(error, TooEarly) else None
+    return failure(error.status, error.reason, str(error), headers)
 
 
 async def _on_http(_: Request, error: Exception) -> Response:

@@ -257,12 +257,16 @@ class Feed:
             self._live.tell(CommandMessage(record.device, command_row(record)))
             self._publish()
 
+    def look_again(self) -> None:
+        """Somebody may have lost the right to be here: who has is sent away now."""
+        for browser in [b for b in self._browsers if not b.still_welcome()]:
+            browser.end(SESSION_ENDED, "the session has ended")
+
     async def _beat(self) -> None:
         """Every two seconds: who is registered, how connections and counts stand, and that we are alive."""
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            for browser in [b for b in self._browsers if not b.still_welcome()]:
-                browser.end(SESSION_ENDED, "the session has ended")
+            self.look_again()  # sessions and tokens end by time, too
             if self._browsers:
                 try:
                     await self._tell_devices()

@@ -1,4 +1,4 @@
-"""The built page, and the pages without script that stand before it: how to get in, and what is missing."""
+"""The built page, and the frame of the pages without script that stand before it (entrance.py)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from gateway.dashboard.auth import SESSION_MS, Links, Sessions
+from gateway.dashboard.guard import POLICY
 
 STATIC_DIR = Path(__file__).with_name("static")
 """What Vite builds of web/ (hatch_build.py); not in the repository."""
@@ -48,15 +48,16 @@ class Page:
         self.assets = {path.name: Asset.read(path) for path in assets.iterdir() if path.is_file()} if self.index else {}
 
 
-def routes(page: Page, sessions: Sessions, links: Links, *, cookie: str, secure: bool) -> list[Route]:
-    """`/`, `/assets/...`, `/login` and the style of the pages without script."""
+def routes(page: Page) -> list[Route]:
+    """`/`, `/assets/...` and the style of the pages without script."""
 
     async def home(request: Request) -> Response:
         if request.state.caller is None:
-            return _door(401, "Come in", WAY_IN)
+            return way_in(request)
         if page.index is None:
-            return _door(503, "The page is not built", NOT_BUILT)
-        return Response(page.index, headers={"cache-control": "no-cache"}, media_type="text/html")
+            return door(503, "The page is not built", NOT_BUILT)
+        headers = {"cache-control": "no-cache", "content-security-policy": POLICY}
+        return Response(page.index, headers=headers, media_type="text/html")
 
     async def asset(request: Request) -> Response:
         found = page.assets.get(request.path_params["name"])
@@ -71,56 +72,38 @@ def routes(page: Page, sessions: Sessions, links: Links, *, cookie: str, secure:
         headers["content-encoding"] = "gzip"
         return Response(found.zipped, headers=headers, media_type=found.media_type)
 
-    async def login(request: Request) -> Response:
-        # A link checker, or a browser that looks ahead: the link is for a person who follows it.
-        if request.method == "HEAD" or "prefetch" in request.headers.get("sec-purpose", ""):
-            return Response(status_code=503)  # a browser's guess must not use the link up
-        if not links.redeem(request.query_params.get("link", "")):
-            return _door(401, "This link was used already", USED_LINK)
-        token = await sessions.create()
-        answer = _onwards(request)
-        answer.set_cookie(
-            cookie, token, max_age=SESSION_MS // 1000, path="/", httponly=True, samesite="strict", secure=secure
-        )
-        return answer
-
-    async def style(request: Request) -> Response:
+    async def style(_: Request) -> Response:
         return Response(STYLE, headers={"cache-control": "no-cache"}, media_type="text/css")
 
-    return [
-        _get("/", home),
-        _get("/assets/{name}", asset),
-        Route("/login", login, methods=["GET"]),
-        _get("/door.css", style),
-    ]
+    return [_get("/", home), _get("/assets/{name}", asset), _get("/door.css", style)]
 
 
 def _get(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
     return Route(path, endpoint, methods=["GET", "HEAD"])
 
 
-def _onwards(request: Request) -> Response:
-    """To the page. Where the link stood on another site (a terminal in a browser, a chat), a redirect would count as
-    coming from there, and SameSite=Strict would keep the new cookie back: then a page of ours goes on."""
-    if request.headers.get("sec-fetch-site", "none") in {"none", "same-origin"}:
-        return RedirectResponse("/", status_code=303)
-    return _door(200, "Welcome", '<p><a href="/">Go on to the page</a></p>', refresh=True)
+def way_in(request: Request) -> Response:
+    """To the login; but who follows a link on another site may be logged in, and SameSite=Strict keeps the cookie back
+    until a page of ours asks."""
+    if came_from_here(request):
+        return RedirectResponse("/login", status_code=303)
+    return onwards()
 
 
-def _door(status: int, title: str, body: str, *, refresh: bool = False) -> Response:
+def came_from_here(request: Request) -> bool:
+    return request.headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
+
+
+def onwards() -> Response:
+    """A page of ours that goes on to the page at once: a redirect would count as coming from the other site."""
+    return door(200, "Welcome", '<p><a href="/">Go on to the page</a></p>', refresh=True)
+
+
+def door(status: int, title: str, body: str, *, refresh: bool = False) -> Response:
+    """A page without script. `body` is HTML, `title` is text."""
     content = DOOR.format(title=html.escape(title), body=body, refresh=REFRESH if refresh else "")
     return Response(content, status, media_type="text/html")
 
-
-WAY_IN = """<p>Whoever runs this gateway can let you in. On its machine, run:</p>
-<pre><code>mpy-gateway link</code></pre>
-<p>(with the <code>--state</code> it was started with, if any) and open the link it prints in this browser.
-It works once; after that this browser stays logged in.</p>"""
-
-USED_LINK = """<p>A link lets one browser in, once, and ends when the gateway stops. For a new one, run:</p>
-<pre><code>mpy-gateway link</code></pre>
-<p>(with the <code>--state</code> it was started with, if any).
-If it was you who used it, in this browser: <a href="/">go to the page</a>.</p>"""
 
 NOT_BUILT = """<p>The gateway runs, but its page was not built: run <code>pip install -e .</code> in the checkout
 (it brings its own Node), then start the gateway again. Everything under <code>/api/</code> works without it.</p>"""
@@ -145,10 +128,26 @@ DOOR = """<!doctype html>
 </html>
 """
 
-STYLE = """:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: Canvas; color: CanvasText; }
-main { max-width: 32rem; padding: 1.5rem; }
-h1 { font-size: 1.4rem; margin: 0 0 0.5rem; }
-pre { padding: 0.75rem 1rem; border: 1px solid GrayText; border-radius: 0.4rem; overflow-x: auto; }
-code { font-family: ui-monospace, monospace; }
+STYLE = """:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif;
+  --ground: light-dark(#f6f6f3, #101413); --surface: light-dark(#ffffff, #171c1b); --text: light-dark(#1b201f, #e5e9e7);
+  --muted: light-dark(#59625f, #98a29e); --line: light-dark(#8b938f, #68736f); --accent: light-dark(#0f6b66, #55c4b6);
+  --on-accent: light-dark(#ffffff, #0d1312); --bad: light-dark(#a3271d, #ff9486); }
+* { box-sizing: border-box; }
+body { margin: 0; min-height: 100vh; display: grid; place-items: center;
+  background: var(--ground); color: var(--text); }
+main { width: 100%; max-width: 26rem; padding: 1.5rem; }
+h1 { font-size: 1.4rem; margin: 0 0 0.75rem; }
+p { margin: 0 0 1rem; }
+a { color: inherit; text-underline-offset: 3px; }
+pre { padding: 0.75rem 1rem; border: 1px solid var(--line); border-radius: 0.5rem; overflow-x: auto; }
+code { font-family: ui-monospace, monospace; font-size: 0.92em; }
+form { display: grid; gap: 1rem; margin: 0 0 1.5rem; }
+label { display: grid; gap: 0.25rem; font-weight: 600; }
+input { font: inherit; width: 100%; min-height: 2.75rem; padding: 0 0.75rem; border: 1px solid var(--line);
+  border-radius: 0.5rem; background: var(--surface); color: inherit; }
+button { font: inherit; font-weight: 600; min-height: 2.75rem; border: 0; border-radius: 0.5rem;
+  background: var(--accent); color: var(--on-accent); cursor: pointer; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+.hint { color: var(--muted); font-size: 0.875rem; font-weight: 400; }
+.bad { color: var(--bad); font-weight: 600; }
 """

@@ -12,8 +12,8 @@ from fastapi import Depends, Request, Response
 from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
 from gateway.dashboard import shapes
-from gateway.dashboard.auth import Sessions
 from gateway.dashboard.feed import Feed
+from gateway.dashboard.people import People
 from gateway.dashboard.view import View
 from gateway.store.history import History
 
@@ -34,11 +34,13 @@ class Parts:
     history: History
     dispatcher: Dispatcher
     feed: Feed
-    sessions: Sessions
+    people: People
     clock: Clock
     gateway_id: str
     cookie: str
     """Name of the session cookie."""
+    secure: bool
+    """Whether this door speaks TLS."""
     new_link: Callable[[], str]
     extra_status: Callable[[], dict[str, Any]]
     dismiss: Callable[[str], Awaitable[bool]]
@@ -53,6 +55,9 @@ async def _parts(request: Request) -> Parts:
 
 
 PartsHere = Annotated[Parts, Depends(_parts)]
+
+
+NOT_ALLOWED = "Not with this role, or asked by a page that is not the gateway's."
 
 
 def fails(**statuses: str) -> dict[int | str, dict[str, Any]]:

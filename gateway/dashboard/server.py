@@ -16,18 +16,20 @@ from typing import Any
 import uvicorn
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
-from gateway.config import PeopleConfig, is_loopback, write_private
+from gateway.config import Limits, PeopleConfig, is_loopback, write_private
 from gateway.dashboard import api, pages
-from gateway.dashboard.auth import Links, Sessions, new_token
-from gateway.dashboard.feed import QUEUE_BYTES, Feed
-from gateway.dashboard.guard import Guard
+from gateway.dashboard.auth import new_token
+from gateway.dashboard.connections import FeedConnection, ServerConfig
+from gateway.dashboard.entrance import Entrance
+from gateway.dashboard.feed import Feed
+from gateway.dashboard.guard import FEED_PROTOCOL, Guard
 from gateway.dashboard.live import Live
 from gateway.dashboard.panel import panel
 from gateway.dashboard.parts import Parts
+from gateway.dashboard.people import People
 from gateway.dashboard.view import View
 from gateway.errors import ConfigError
 from gateway.presence import Presence
@@ -39,8 +41,6 @@ log = logging.getLogger("people")
 
 TOKEN_FILE = "cli.token"  # noqa: S105 - the name of a file
 """In the state directory while the gateway runs: what our own command line proves itself with."""
-LINGER_S = 3.0
-"""How long a browser may take to read its close frame before the connection is cut."""
 STOP_S = 2
 LISTEN_BACKLOG = 128
 HEARD_BYTES = 4096
@@ -57,6 +57,7 @@ class PeopleServer:
     def __init__(
         self,
         config: PeopleConfig,
+        limits: Limits,
         store: Store,
         history: History,
         devices: Devices,
@@ -68,17 +69,15 @@ class PeopleServer:
         state: Path,
         extra_status: Callable[[], dict[str, Any]] = dict,
         dismiss: Callable[[str], Awaitable[bool]] = _no_notice,
-        feed_queue_bytes: int = QUEUE_BYTES,
         tls: ssl.SSLContext | None = None,
-        handshake_s: float = 10,
     ) -> None:
         self._config = config
         self._tls = tls
-        self._handshake_s = handshake_s
         self._state = state
         self.cli_token = new_token()
-        self._links = Links()
-        self._sessions = Sessions(store, clock.wall_ms)
+        self._limits = limits
+        self._clock = clock
+        self.people = People(store, clock, sessions_per_account=limits.people_sessions)
         live = Live()
         view = View(devices, history, presence, live, clock)
         self._feed = Feed(
@@ -90,20 +89,21 @@ class PeopleServer:
             gateway_id=gateway_id,
             panel=lambda: panel(extra_status(), clock.wall_ms()),
             commands=dispatcher.changes,
-            queue_bytes=feed_queue_bytes,
+            queue_bytes=limits.feed_queue_bytes,
         )
-        self._cookie = (
-            f"mpy-gateway-{re.sub('[^A-Za-z0-9-]', '-', gateway_id)}"  # cookies know no port: one per gateway
-        )
+        self._secure = tls is not None
+        self._cookie = cookie_name(gateway_id, self._secure)
+        self.people.ended = self._feed.look_again
         self._parts = Parts(
             view=view,
             history=history,
             dispatcher=dispatcher,
             feed=self._feed,
-            sessions=self._sessions,
+            people=self.people,
             clock=clock,
             gateway_id=gateway_id,
             cookie=self._cookie,
+            secure=self._secure,
             new_link=self.one_time_link,
             extra_status=extra_status,
             dismiss=dismiss,
@@ -122,18 +122,25 @@ class PeopleServer:
 
     def one_time_link(self) -> str:
         """A new link that lets one browser in, once."""
-        return f"{self.url}/login?link={self._links.make()}"
+        return f"{self.url}/login?link={self.people.links.make()}"
+
+    def first_link(self) -> str:
+        """Where to begin: the page, or as long as nobody has an account, a one-time link that makes one."""
+        if len(self.people.accounts):
+            return f"{self.url}/"
+        return f"{self.url}/setup?link={self.people.setup_links.make()}"
 
     async def start(self) -> None:
         listener = listen(self._config.host, self._config.port)
         self.port = listener.getsockname()[1]
         async with contextlib.AsyncExitStack() as undo:
             undo.callback(listener.close)
-            await self._sessions.open()
+            await self.people.open()
+            undo.callback(self.people.close)
             await self._feed.start()
             undo.push_async_callback(self._feed.stop)
             write_private(self._state / TOKEN_FILE, self.cli_token)
-            self._server = _Server(self._uvicorn_config(), self._tls, self._handshake_s)
+            self._server = _Server(self._uvicorn_config(), self._tls, self._limits.handshake_s)
             self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
             await self._server.listening.wait()
             undo.pop_all()
@@ -146,28 +153,30 @@ class PeopleServer:
         await self._serving
         for connection in list(self._server.server_state.connections):
             connection.transport.abort()  # it reads nothing, so it would never close
+        self.people.close()
         (self._state / TOKEN_FILE).unlink(missing_ok=True)
 
-    def _uvicorn_config(self) -> uvicorn.Config:
+    def _uvicorn_config(self) -> ServerConfig:
         app = api.build(self._parts)
         page = pages.Page()
         if page.index is None:
             log.warning("the page was not built: `pip install -e .` in the checkout builds it; the API works without")
-        app.router.routes += pages.routes(
-            page, self._sessions, self._links, cookie=self._cookie, secure=self._tls is not None
-        )
+        app.router.routes += pages.routes(page)
+        app.router.routes += Entrance(self.people, cookie=self._cookie, secure=self._secure).routes()
         app.router.routes.append(WebSocketRoute("/api/live", self._live))
         guard = Guard(
             app,
-            self._sessions,
+            self.people,
+            self._clock,
+            self._limits,
             cli_token=self.cli_token,
             cookie=self._cookie,
             allowed_hosts=our_names(self._config),
+            allowed_origins=self._config.allowed_origins,
         )
-        return uvicorn.Config(
+        return ServerConfig(
             guard,
-            http="h11",
-            ws=_FeedProtocol,
+            self._limits,
             ws_max_size=HEARD_BYTES,
             ws_per_message_deflate=False,
             lifespan="off",
@@ -182,8 +191,9 @@ class PeopleServer:
 
     async def _live(self, websocket: WebSocket) -> None:
         caller = websocket.state.caller
-        await websocket.accept()
-        await self._feed.serve(_Socket(websocket), lambda: self._sessions.still(caller))
+        offered = websocket.scope.get("subprotocols", ())  # a browser hangs up where it offered some and got none
+        await websocket.accept(subprotocol=FEED_PROTOCOL if FEED_PROTOCOL in offered else None)
+        await self._feed.serve(_Socket(websocket), lambda: self.people.still(caller))
 
 
 class _Server(uvicorn.Server):
@@ -217,30 +227,6 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _FeedProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, which can also close a connection whose peer reads nothing, and refuses without logging a fault."""
-
-    def handle_connect(self, event: Any) -> None:
-        super().handle_connect(event)
-        if not self.handshake_complete:  # else it was refused, and there is no scope
-            self.scope["state"]["protocol"] = self
-
-    async def send(self, message: Any) -> None:
-        await super().send(message)
-        if message["type"] == "websocket.http.response.body":
-            self.handshake_complete = True  # refused is complete too; uvicorn would log a fault of the application
-
-    def close_now(self, code: int, reason: str) -> None:
-        """Write the close frame behind whatever still waits, and cut the connection if it is not read soon."""
-        if self.close_sent or self.transport.is_closing():
-            return
-        self.stop_keepalive()
-        self.conn.send_close(code, reason)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        self.close_timer = self.loop.call_later(LINGER_S, self.transport.abort)
-
-
 class _Socket:
     """A browser's WebSocket as the feed wants it."""
 
@@ -259,7 +245,7 @@ class _Socket:
             pass  # nothing is expected from a browser, and nothing of it is kept
 
     def close(self, code: int, reason: str) -> None:
-        protocol: _FeedProtocol = self._websocket.state.protocol
+        protocol: FeedConnection = self._websocket.state.protocol
         protocol.close_now(code, reason)
 
 
@@ -287,10 +273,17 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def cookie_name(gateway_id: str, secure: bool) -> str:
+    """Cookies know no port, so each gateway has a name of its own; `__Host-` is kept by browsers for TLS alone, and for
+    no other host than the one that set it."""
+    name = f"mpy-gateway-{re.sub('[^A-Za-z0-9-]', '-', gateway_id)}"
+    return f"__Host-{name}" if secure else name
+
+
 def our_names(config: PeopleConfig) -> set[str]:
     """Names under which a browser may ask for the page. Beyond loopback also what this machine calls itself."""
     names = {"localhost", "127.0.0.1", "::1", *(name.lower() for name in config.allowed_hosts)}
     if not is_loopback(config.host):
         hostname = socket.gethostname().lower()
         names |= {config.host.lower(), hostname, f"{hostname}.local"}
-    return names
+    return names - {"0.0.0.0", "::"}  # noqa: S104 - every address, so no name

@@ -372,16 +372,5 @@ class GatewayStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    who: Literal["browser", "cli"]
-    expires_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    link: str
-
-
-@dataclass(frozen=True, slots=True)
 class Health:
     status: Literal["ok"]

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from gateway.clock import HandClock
 from gateway.command.dispatch import Dispatcher
-from gateway.config import PeopleConfig
+from gateway.config import Limits, PeopleConfig
 from gateway.dashboard.server import PeopleServer
 from gateway.model import Batch, Command, Quality, Record, Result, Sample, Status
 from gateway.presence import ConnectionInfo, Presence
@@ -66,7 +66,9 @@ class Answer:
 class Door:
     """A people's door to start, and ways to knock. `commit` and `connect` stand for what a device does."""
 
-    def __init__(self, state: Path, *, queue_bytes: int = 4 << 20, **config: Any) -> None:
+    def __init__(
+        self, state: Path, *, queue_bytes: int = 4 << 20, limits: dict[str, Any] | None = None, **config: Any
+    ) -> None:
         self.store = SqliteStore(state, commit_ms=1)
         self.devices = Devices(self.store, lambda: T0_MS)
         self.history = History(self.store)
@@ -77,6 +79,7 @@ class Door:
         self._epochs: dict[str, int] = {}
         self.server = PeopleServer(
             PeopleConfig(**{"port": 0} | config),
+            Limits.model_construct(**dict(Limits()) | {"feed_queue_bytes": queue_bytes} | (limits or {})),
             self.store,
             self.history,
             self.devices,
@@ -87,7 +90,6 @@ class Door:
             state=state,
             dismiss=self.store.dismiss_notice,
             extra_status=lambda: {"brokers": {"embedded": {"connected": True}}, "store": self.store.stats()},
-            feed_queue_bytes=queue_bytes,
         )
 
     async def start(self) -> None:

@@ -24,7 +24,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from gateway.dashboard.guard import HEADERS
+from gateway.dashboard.guard import DOOR_POLICY, HEADERS, POLICY
 from gateway.dashboard.pages import STATIC_DIR
 
 Json = dict[str, Any]
@@ -232,6 +232,9 @@ class ScriptedGateway:
         self.sample_every_s = sample_every_s
         self.silent = False
         self.logged_in = True
+        self.account: str | None = None
+        self.role = "admin"
+        self.scope = "admin"
         self.panel = healthy_panel()
         self.dismissed: list[str] = []
         self.opened = 0
@@ -287,14 +290,21 @@ class ScriptedGateway:
 
     def _app(self) -> Starlette:
         async def index(_: Request) -> Response:
-            return _dressed(FileResponse(STATIC_DIR / "index.html", media_type="text/html"))
+            return _dressed(FileResponse(STATIC_DIR / "index.html", media_type="text/html"), POLICY)
 
         async def asset(request: Request) -> Response:
             path = STATIC_DIR / "assets" / Path(request.path_params["name"]).name
             return _dressed(FileResponse(path, media_type=mimetypes.guess_type(path.name)[0]))
 
         async def session(_: Request) -> Response:
-            return JSONResponse({"who": "browser", "expires_ms": None}, 200 if self.logged_in else 401)
+            who = {
+                "who": "browser",
+                "account": self.account,
+                "role": self.role,
+                "scope": self.scope,
+                "expires_ms": None,
+            }
+            return JSONResponse(who | {"expires_ms": None}, 200 if self.logged_in else 401)
 
         async def samples(request: Request) -> Response:
             query = request.query_params
@@ -390,8 +400,9 @@ async def _hang_up(socket: WebSocket) -> None:
         await socket.receive_text()
 
 
-def _dressed(response: Response) -> Response:
+def _dressed(response: Response, policy: str = DOOR_POLICY) -> Response:
     """With the very headers the real door sends: the page has to live under its policy."""
+    response.headers["content-security-policy"] = policy
     for name, value in HEADERS:
         response.headers[name.decode()] = value.decode()
     return response

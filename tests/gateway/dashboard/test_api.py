@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from gateway.dashboard import pages, shapes
-from gateway.dashboard.guard import BODY_BYTES
+from gateway.config import Limits
+from gateway.dashboard import pages, people_shapes, shapes
 from gateway.errors import ConfigError, Unavailable
 from gateway.model import Command, Event, Gap, Quality, Refusal, Result, Sample
 from tests.aio import run, until
@@ -220,7 +220,7 @@ NO_COMMANDS: list[tuple[Any, int, str]] = [
     (b"{", 422, "request.invalid"),
     (b"\xff", 400, "request.invalid"),
     (b"[" * 30_000, 400, "request.invalid"),
-    (b"x" * (BODY_BYTES + 1), 413, "request.size"),
+    (b"x" * (Limits().people_body_bytes + 1), 413, "request.size"),
 ]
 
 
@@ -271,7 +271,7 @@ def test_a_body_that_hides_its_length_is_cut_off(tmp_path: Path) -> None:
                 f"POST {COMMANDS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {door.server.cli_token}\r\n"
                 "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
             )
-            for _ in range(BODY_BYTES // 4096 + 2):
+            for _ in range(Limits().people_body_bytes // 4096 + 2):
                 writer.write(b"1000\r\n" + b"[" * 4096 + b"\r\n")
             answer = await reader.read(100)
             assert answer.startswith(b"HTTP/1.1 4"), answer
@@ -332,7 +332,9 @@ def test_answers_are_what_openapi_says(tmp_path: Path) -> None:
                 ("/api/devices/{device}/gaps", shapes.Gaps),
                 ("/api/devices/{device}/commands", shapes.Commands),
                 ("/api/status", shapes.GatewayStatus),
-                ("/api/session", shapes.Session),
+                ("/api/session", people_shapes.Session),
+                ("/api/users", people_shapes.Users),
+                ("/api/tokens", people_shapes.Tokens),
                 ("/healthz", shapes.Health),
             ):
                 content = openapi["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
@@ -377,9 +379,10 @@ def test_the_examples_of_feed_md_are_of_the_shapes_they_show() -> None:
 
 def test_every_code_a_caller_can_get_is_in_feed_md() -> None:
     text = FEED_MD.read_text("utf-8")
-    source = "".join(FEED_MD.with_name(name).read_text("utf-8") for name in ("api.py", "guard.py"))
-    codes = set(re.findall(r'"((?:login|origin|host|device|notice|command|request|store|gateway)\.[a-z]+)"', source))
-    assert len(codes) > 10
+    source = "".join(file.read_text("utf-8") for file in FEED_MD.parent.glob("*.py"))
+    kinds = "login|role|user|token|password|origin|host|device|notice|command|request|store|gateway"
+    codes = set(re.findall(rf'"((?:{kinds})\.[a-z_]+)"', source))
+    assert len(codes) > 20
     assert not {code for code in codes if f"`{code}`" not in text}
 
 
@@ -473,11 +476,13 @@ def test_every_answer_carries_the_security_headers(tmp_path: Path) -> None:
             ):
                 answer = await door.ask(path, headers=headers)
                 policy = answer.headers["content-security-policy"]
-                assert "default-src 'self'" in policy
+                assert "default-src 'none'" in policy
+                assert "script-src" not in policy, "only the page itself has scripts"
                 assert "frame-ancestors 'none'" in policy
                 assert "unsafe" not in policy
                 assert answer.headers["x-content-type-options"] == "nosniff"
-                assert answer.headers["referrer-policy"] == "no-referrer"
+                assert answer.headers["referrer-policy"] == "same-origin"
+                assert "camera=()" in answer.headers["permissions-policy"]
                 assert answer.headers["cache-control"] == "no-store"
                 assert "server" not in answer.headers
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from http.cookies import SimpleCookie
 from pathlib import Path
 
 import pytest
 
-from gateway.dashboard.auth import LINKS, SESSION_KEY, SESSION_MS, SESSIONS, Links, Sessions, digest
-from gateway.dashboard.guard import cookie_value, host_name
+from gateway.dashboard.auth import LINKS, SESSION_KEY, SESSION_MS, Links, Scope, Sessions, digest
+from gateway.dashboard.guard import cookie_value
 from gateway.store.port import Entry
 from tests.aio import run
 
@@ -33,6 +34,11 @@ class Registry:
         return [Entry(key, value, 1) for key, value in sorted(self.values.items()) if key.startswith(prefix)]
 
 
+def sessions_of(store: Registry, wall_ms: Callable[[], int], **options: int) -> Sessions:
+    scopes: dict[str, Scope] = {"": "admin", "anna": "read"}
+    return Sessions(store, wall_ms, scopes.get, **options)  # type: ignore[arg-type]  # see Registry
+
+
 def test_a_link_is_good_for_one_use() -> None:
     links = Links()
     token = links.make()
@@ -52,8 +58,8 @@ def test_sessions_are_kept_as_hashes_and_end_in_time() -> None:
     async def main() -> None:
         now_ms = T0_MS
         store = Registry()
-        sessions = Sessions(store, lambda: now_ms)  # type: ignore[arg-type]  # see Registry
-        token = await sessions.create()
+        sessions = sessions_of(store, lambda: now_ms)
+        token = await sessions.create("anna")
         assert list(store.values) == [SESSION_KEY + digest(token)]
         assert token.encode() not in b"".join(store.values.values())
         caller = sessions.caller(token)
@@ -70,10 +76,10 @@ def test_sessions_are_kept_as_hashes_and_end_in_time() -> None:
 def test_sessions_outlast_the_process_and_ended_ones_are_deleted() -> None:
     async def main() -> None:
         store = Registry()
-        token = await Sessions(store, lambda: T0_MS).create()  # type: ignore[arg-type]
-        store.values[SESSION_KEY + "old"] = json.dumps({"created_ms": 1, "expires_ms": 2}).encode()
+        token = await sessions_of(store, lambda: T0_MS).create("anna")
+        store.values[SESSION_KEY + "old"] = json.dumps({"account": "anna", "created_ms": 1, "expires_ms": 2}).encode()
         store.values[SESSION_KEY + "broken"] = b"?"
-        after = Sessions(store, lambda: T0_MS + 1000)  # type: ignore[arg-type]
+        after = sessions_of(store, lambda: T0_MS + 1000)
         await after.open()
         assert after.caller(token) is not None
         assert list(store.values) == [SESSION_KEY + digest(token)]
@@ -81,32 +87,20 @@ def test_sessions_outlast_the_process_and_ended_ones_are_deleted() -> None:
     run(main())
 
 
-def test_the_session_that_ends_first_makes_room() -> None:
+def test_of_too_many_sessions_of_an_account_the_oldest_makes_room() -> None:
     async def main() -> None:
         now_ms = T0_MS
         store = Registry()
-        sessions = Sessions(store, lambda: now_ms)  # type: ignore[arg-type]
-        first = await sessions.create()
-        for now_ms in range(T0_MS + 1, T0_MS + SESSIONS + 1):  # noqa: B007 - read by the clock above
-            await sessions.create()
+        sessions = sessions_of(store, lambda: now_ms, per_account=3)
+        others = await sessions.create("")
+        first = await sessions.create("anna")
+        for now_ms in range(T0_MS + 1, T0_MS + 4):  # noqa: B007 - read by the clock above
+            await sessions.create("anna")
         assert sessions.caller(first) is None
-        assert len(store.values) == SESSIONS
+        assert sessions.caller(others) is not None, "nobody pushes out somebody else"
+        assert len(store.values) == 4
 
     run(main())
-
-
-@pytest.mark.parametrize(
-    ("header", "name"),
-    [
-        ("Pi.Local:8080", "pi.local"),
-        ("127.0.0.1", "127.0.0.1"),
-        ("[::1]:8080", "::1"),
-        ("localhost.", "localhost"),
-        ("", ""),
-    ],
-)
-def test_the_name_in_a_host_header(header: str, name: str) -> None:
-    assert host_name(header) == name
 
 
 def test_another_programs_odd_cookie_does_not_hide_ours() -> None:
@@ -128,7 +122,13 @@ def test_a_link_lets_one_browser_in_with_a_cookie_scripts_cannot_read(tmp_path: 
             assert (cookie["path"], cookie["max-age"], cookie["secure"]) == ("/", str(SESSION_MS // 1000), "")
             headers = {"Cookie": f"{cookie.key}={cookie.value}"}
             session = await door.ask("/api/session", headers=headers)
-            assert session.json == {"who": "browser", "expires_ms": door.clock.wall_ms() + SESSION_MS}
+            assert session.json == {
+                "who": "browser",
+                "account": None,
+                "role": "admin",
+                "scope": "admin",
+                "expires_ms": door.clock.wall_ms() + SESSION_MS,
+            }
 
             again = await door.ask(path)
             assert again.status == 401
@@ -155,8 +155,9 @@ def test_a_link_that_stood_on_another_site_goes_on_from_a_page_of_ours(tmp_path:
 def test_without_login_the_page_says_how_to_get_in_and_the_api_refuses(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_door(tmp_path) as door:
-            page = await door.ask("/")
-            assert (page.status, page.headers["cache-control"]) == (401, "no-store")
+            home = await door.ask("/")
+            assert (home.status, home.headers["location"], home.headers["cache-control"]) == (303, "/login", "no-store")
+            page = await door.ask("/login")
             assert b"mpy-gateway link" in page.body
             assert b"<script" not in page.body
             for path in ("/api/devices", "/api/openapi.json", "/api/live", "/api/nothing", "/api", "/%61pi/devices"):
@@ -179,7 +180,7 @@ def test_the_command_lines_token_is_in_a_file_of_its_owner(tmp_path: Path) -> No
             assert file.read_text() == door.server.cli_token
             assert file.stat().st_mode & 0o777 == 0o600
             session = await door.ask("/api/session", headers=door.bearer)
-            assert session.json == {"who": "cli", "expires_ms": None}
+            assert (session.json["who"], session.json["role"], session.json["expires_ms"]) == ("cli", "admin", None)
         assert not file.exists()
 
     run(main())
