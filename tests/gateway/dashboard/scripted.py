@@ -98,7 +98,9 @@ class ScriptedDevice:
         self.result: Callable[[Json], Json | Response] = lambda command: {
             "id": "c1", "name": command["name"], "status": "done", "data": {"uptime_ms": 81234}, "error": None,
         }  # fmt: skip
-        self.result_after_s = 0.05
+        self.answers = threading.Event()
+        """Results wait until this is set."""
+        self.answers.set()
         self.commands: list[Json] = []
         self.asked: list[Json] = []
         """The ledger: what GET tells of commands."""
@@ -334,7 +336,7 @@ class ScriptedGateway:
             device = self._device(request)
             asked = await request.json()
             device.commands.append(asked)
-            await asyncio.sleep(device.result_after_s)
+            await asyncio.to_thread(device.answers.wait, 30)
             answer = device.result(asked)
             return answer if isinstance(answer, Response) else JSONResponse(answer)
 

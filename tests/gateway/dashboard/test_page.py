@@ -427,12 +427,13 @@ def test_a_device_that_does_not_exist_is_told(visit: Visit, gateway: ScriptedGat
 def test_a_command_shows_that_it_is_busy_and_then_its_result(
     visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice
 ) -> None:
-    greenhouse.result_after_s = 0.5
+    greenhouse.answers.clear()
     commands = visit().open_device(gateway.url).get_by_role("region", name="Commands")
     ping = commands.get_by_role("button", name="Ping")
     ping.click()
     expect(commands).to_contain_text("Waiting for the device")
     ping.click(force=True)  # asked twice is sent once
+    greenhouse.answers.set()
     expect(commands.locator(".outcome.done")).to_have_text(re.compile(r"^Done in \d+ ms · uptime_ms 81\u202f234$"))
     assert greenhouse.commands == [{"name": "ping", "args": {}, "timeout_s": 10}]
 
@@ -483,7 +484,7 @@ def test_a_command_the_gateway_refuses_says_why(
 
 def test_a_command_for_an_offline_device_is_queued_and_says_so(visit: Visit, gateway: ScriptedGateway) -> None:
     attic = gateway.devices["attic"]
-    attic.result_after_s = 0.5
+    attic.answers.clear()
     attic.result = lambda command: {"id": "c1", "name": "ping", "status": "expired", "data": {}, "error": None}
     commands = visit().open_device(gateway.url, "attic").get_by_role("region", name="Commands")
     expect(commands.locator(".outcome").first).to_have_text(
@@ -493,6 +494,7 @@ def test_a_command_for_an_offline_device_is_queued_and_says_so(visit: Visit, gat
     expect(commands.locator(".outcome").first).to_have_text(
         "Queued: the device gets it if it comes back within 10 min."
     )
+    attic.answers.set()
     expect(commands.locator(".outcome.failed")).to_have_text("Not begun in time, and it will not be")
     assert attic.commands == [{"name": "ping", "args": {}, "timeout_s": 600}]
 

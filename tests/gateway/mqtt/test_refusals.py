@@ -84,7 +84,7 @@ def test_a_retained_topic_that_is_refused_is_named_and_does_not_fill_the_list(tm
             await world.add("greenhouse")
             bridge = await world.bridge(broker.url)
             await world.samples("greenhouse", 3)
-            await until(lambda: bridge.stats()["refused"])
+            await until(lambda: "mpy-gateway/greenhouse/state" in bridge.stats()["refused"])
             assert "Not authorized" in bridge.stats()["refused"]["mpy-gateway/greenhouse/state"]
             assert bridge.stats()["aside"] == 0
             broker.ack = lambda topic: True  # somebody has allowed it
