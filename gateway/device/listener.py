@@ -22,6 +22,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from gateway.device.gate import Gate, Guest
+from gateway.device.upgrade import RequestOnly
 from gateway.device.wire import SUBPROTOCOL, TOKEN_SUBPROTOCOL
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class Listener:
         try:
             async with asyncio.timeout(within_s):
                 await loop.connect_accepted_socket(lambda: websocket, accepted, **options)
-                await websocket.handshake(self._process_request, None, "mpy-gateway")
+                await websocket.handshake(self._process_request, _last_word, "mpy-gateway")
         except Exception as error:  # theirs: no TLS, no HTTP, too slow, gone
             log.debug("%s: no handshake: %s", websocket.guest.address, type(error).__name__)
             return False
@@ -226,6 +227,7 @@ class DeviceSocket(ServerConnection):
         """... and the hash of that; both known once it was looked up."""
         self.is_made = False
         """It has its transport."""
+        self.request_only = RequestOnly(protocol)
         self._listener = listener
         receive = protocol.recv_frame
 
@@ -276,6 +278,14 @@ def _listen(family: int, address: tuple[Any, ...]) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+def _last_word(websocket: ServerConnection, _request: Request, response: Response) -> Response | None:
+    """Right before the answer to a request goes out."""
+    assert isinstance(websocket, DeviceSocket)  # noqa: S101  for mypy: we make all of them
+    websocket.request_only.answered()
+    sentence = websocket.request_only.objection(response)
+    return refusal(websocket, HTTPStatus.BAD_REQUEST, sentence) if sentence else None
 
 
 def _now_ms() -> int:
