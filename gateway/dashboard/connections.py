@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import h11
@@ -15,7 +16,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gateway.config import Limits
-from gateway.dashboard.throttle import address_key
 
 LINGER_S = 3.0
 """How long a browser may take to read its close frame before the connection is cut."""
@@ -66,6 +66,38 @@ class Lobby(Generic[G]):
                 del self._count[address]
 
 
+class Guest:
+    """One connection, from its acceptance to its end."""
+
+    def __init__(self, lobby: Lobby[Guest]) -> None:
+        self._lobby = lobby
+        self._ending: asyncio.TimerHandle | None = None
+        self.drop: Callable[[], object] = lambda: None
+        """Ends the connection at once."""
+
+    def begin(self, drop: Callable[[], object], stranger_s: float) -> None:
+        """It has so long to prove who it is."""
+        self.drop = drop
+        self._ending = asyncio.get_running_loop().call_later(stranger_s, self._end)
+
+    def _end(self) -> None:
+        self.drop()  # what it is by then
+
+    def is_known(self) -> None:
+        """Somebody proved who they are on it."""
+        self._lobby.knows(self)
+        self._stay()
+
+    def leave(self) -> None:
+        self._lobby.leave(self)
+        self._stay()
+
+    def _stay(self) -> None:
+        if self._ending:
+            self._ending.cancel()
+            self._ending = None
+
+
 class ServerConfig(uvicorn.Config):
     """uvicorn's, with what every connection of ours needs."""
 
@@ -74,9 +106,7 @@ class ServerConfig(uvicorn.Config):
             app, http=HttpConnection, ws=FeedConnection, h11_max_incomplete_event_size=HEAD_BYTES, **options
         )
         self.limits = limits
-        self.lobby: Lobby[asyncio.BaseTransport] = Lobby(
-            limits.people_connections, limits.people_connections_per_address
-        )
+        self.lobby: Lobby[Guest] = Lobby(limits.people_connections, limits.people_connections_per_address)
 
 
 class HttpConnection(H11Protocol):
@@ -85,16 +115,14 @@ class HttpConnection(H11Protocol):
     config: ServerConfig
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
-        super().__init__(config, server_state, app_state | {"connection": self}, _loop)
+        super().__init__(config, server_state, app_state, _loop)
+        self._guest: Guest = app_state["guest"]
         self._phase: object = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._stranger: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        for guest in self.config.lobby.enter(transport, address_key(str(self.client[0])) if self.client else ""):
-            guest.abort()  # type: ignore[attr-defined]  # all of them are asyncio.Transport
-        self._stranger = self.loop.call_later(self.config.limits.people_stranger_s, transport.abort)
+        self._guest.drop = transport.abort
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -104,19 +132,14 @@ class HttpConnection(H11Protocol):
         self._watch()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
-        self._cancel(self._deadline)  # from now on the feed has deadlines of its own
         super().handle_websocket_upgrade(event)
+        self._phase = None
+        self._no_deadline()  # from now on the feed has deadlines of its own
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.config.lobby.leave(self.transport)
-        self._cancel(self._deadline)
-        self._cancel(self._stranger)
+        self._guest.leave()
+        self._no_deadline()
         super().connection_lost(exc)
-
-    def is_known(self) -> None:
-        """Somebody proved who they are on this connection."""
-        self.config.lobby.knows(self.transport)
-        self._cancel(self._stranger)
 
     def _watch(self) -> None:
         """A head, or a body, has so long from its first byte (the first head: from the connection's beginning)."""
@@ -124,15 +147,16 @@ class HttpConnection(H11Protocol):
         if phase is self._phase:
             return
         self._phase = phase
-        self._cancel(self._deadline)
+        self._no_deadline()
         limits = self.config.limits
         allowed_s = {h11.IDLE: limits.people_head_s, h11.SEND_BODY: limits.people_body_s}.get(phase)
         if allowed_s is not None and not self.transport.is_closing():
             self._deadline = self.loop.call_later(allowed_s, self.transport.abort)
 
-    def _cancel(self, timer: asyncio.TimerHandle | None) -> None:
-        if timer is not None:
-            timer.cancel()
+    def _no_deadline(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class FeedConnection(WebSocketsSansIOProtocol):
@@ -146,7 +170,7 @@ class FeedConnection(WebSocketsSansIOProtocol):
             self.scope["state"]["protocol"] = self
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.config.lobby.leave(self.transport)
+        self.app_state["guest"].leave()
         super().connection_lost(exc)
 
     async def send(self, message: Any) -> None:

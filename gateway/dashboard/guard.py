@@ -192,9 +192,9 @@ class Guard:
         state["caller"] = caller
         if caller is None:
             return
-        visit: Visit | None = state.get("connection")
-        if visit:
-            visit.is_known()
+        guest: Visit | None = state.get("guest")
+        if guest:
+            guest.is_known()
         if caller.who == "api":
             await self._people.tokens.used(caller)
 

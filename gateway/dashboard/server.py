@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -26,12 +24,12 @@ from gateway.dashboard.connections import FeedConnection, ServerConfig
 from gateway.dashboard.entrance import Entrance
 from gateway.dashboard.feed import Feed
 from gateway.dashboard.guard import FEED_PROTOCOL, Guard
+from gateway.dashboard.listener import Server, listen
 from gateway.dashboard.live import Live
 from gateway.dashboard.panel import panel
 from gateway.dashboard.parts import Parts
 from gateway.dashboard.people import People
 from gateway.dashboard.view import View
-from gateway.errors import ConfigError
 from gateway.presence import Presence
 from gateway.store.devices import Devices
 from gateway.store.history import History
@@ -42,7 +40,6 @@ log = logging.getLogger("people")
 TOKEN_FILE = "cli.token"  # noqa: S105 - the name of a file
 """In the state directory while the gateway runs: what our own command line proves itself with."""
 STOP_S = 2
-LISTEN_BACKLOG = 128
 HEARD_BYTES = 4096
 """Most that a browser may send on the feed, where nothing is expected from it."""
 
@@ -140,7 +137,7 @@ class PeopleServer:
             await self._feed.start()
             undo.push_async_callback(self._feed.stop)
             write_private(self._state / TOKEN_FILE, self.cli_token)
-            self._server = _Server(self._uvicorn_config(), self._tls, self._limits.handshake_s)
+            self._server = Server(self._uvicorn_config(), self._tls)
             self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
             await self._server.listening.wait()
             undo.pop_all()
@@ -149,6 +146,7 @@ class PeopleServer:
     async def stop(self) -> None:
         """Send everybody away, in at most `STOP_S` and a little. Idempotent."""
         await self._feed.stop()
+        await self._server.close_door()
         self._server.should_exit = True
         await self._serving
         for connection in list(self._server.server_state.connections):
@@ -196,37 +194,6 @@ class PeopleServer:
         await self._feed.serve(_Socket(websocket), lambda: self.people.still(caller))
 
 
-class _Server(uvicorn.Server):
-    """Runs as a task of ours: signals are the program's business."""
-
-    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None, handshake_s: float) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-        self._tls, self._handshake_s = tls, handshake_s if tls else None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, which would wait 60 s for a TLS handshake and cannot be told otherwise."""
-        await self.lifespan.startup()
-        loop = asyncio.get_running_loop()
-        self.servers = [
-            await loop.create_server(
-                self._protocol, sock=one, backlog=LISTEN_BACKLOG, ssl=self._tls, ssl_handshake_timeout=self._handshake_s
-            )
-            for one in sockets or ()
-        ]
-        self.started = True
-        self.listening.set()
-
-    def _protocol(self) -> asyncio.Protocol:
-        return self.config.http_protocol_class(  # type: ignore[call-arg]  # the type is that of any protocol
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class _Socket:
     """A browser's WebSocket as the feed wants it."""
 
@@ -247,30 +214,6 @@ class _Socket:
     def close(self, code: int, reason: str) -> None:
         protocol: FeedConnection = self._websocket.state.protocol
         protocol.close_now(code, reason)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises `ConfigError` that says what to do."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ConfigError(f"people.host: {host} is no address of this machine: {error.strerror}") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(LISTEN_BACKLOG)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise ConfigError(
-                f"port {port} on {host} is in use: end what uses it, or choose another for the page with people.port"
-            ) from error
-        raise ConfigError(f"cannot listen on {host}:{port} (people.host, people.port): {error.strerror}") from error
-    return listener
 
 
 def cookie_name(gateway_id: str, secure: bool) -> str:

@@ -69,8 +69,8 @@ class _Failures:
 class Throttle:
     """Times are of a clock that only grows."""
 
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(16)
+    def __init__(self, key: bytes = b"") -> None:
+        self._key = key or secrets.token_bytes(16)
         self._accounts = [_Failures() for _ in range(SLOTS)]
         self._addresses: OrderedDict[str, _Failures] = OrderedDict()
         self._known: OrderedDict[tuple[int, str], _Failures] = OrderedDict()
