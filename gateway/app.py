@@ -131,10 +131,10 @@ class Gateway:
         """The configured brokers, or the embedded one when there are none."""
         if self.config.mqtt:
             return dict(self.config.mqtt)
-        self.broker = EmbeddedBroker(self.config.broker, self.config.state)
+        self.broker = EmbeddedBroker(self.config.broker, self.config.state, certificate=self.tls.broker)
         await self.broker.start()
         self._parts.push_async_callback(self.broker.stop)
-        return {"embedded": MqttConfig(url=self.broker.url)}
+        return {"embedded": self.broker.for_the_gateway}
 
     async def stop(self) -> None:
         """Devices first, then the way out, the store last. What was received is committed and acknowledged."""
@@ -146,7 +146,8 @@ class Gateway:
 
     @property
     def mqtt_urls(self) -> dict[str, str]:
-        return {bridge.name: bridge.url for bridge in self.bridges}
+        """Where a client connects, by name."""
+        return {bridge.name: self.broker.url if self.broker else bridge.url for bridge in self.bridges}
 
     def status(self) -> dict[str, Any]:
         """What `/api/status` adds to the connections: parts and their figures."""
@@ -154,7 +155,7 @@ class Gateway:
             "devices_url": self.devices_url,
             "warnings": [*self.config.warnings(), *self.tls.concerns()],
             "store": self.store.stats(),
-            "brokers": {bridge.name: bridge.stats() for bridge in self.bridges},
+            "brokers": {bridge.name: {**bridge.stats(), "url": self.mqtt_urls[bridge.name]} for bridge in self.bridges},
             "door": self.door.stats() if hasattr(self, "door") else {},
             "embedded_broker": {"pid": self.broker.pid, "url": self.broker.url} if self.broker else None,
         }

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.config.paths import PREFIX, default_file, state_dir
-from gateway.config.sections import Config, DevicesConfig, MqttConfig, Settings
+from gateway.config.sections import BrokerConfig, Config, DevicesConfig, Door, MqttConfig, Settings, is_loopback
 from gateway.errors import ConfigError
 from gateway.problems import Problem, Problems, did_you_mean, dotted, keys_at, model_at
 from gateway.toml_lines import KeyPath, line_of, lines, syntax_error
@@ -230,7 +230,10 @@ def _with_advice(problem: Problem) -> Problem:
 
 
 def _check_doors(settings: Settings, problems: Problems) -> None:
-    for name, door in (("devices", settings.devices), ("people", settings.people)):
+    doors: list[tuple[str, Door]] = [("devices", settings.devices), ("people", settings.people)]
+    if not settings.mqtt:
+        doors.append(("broker", settings.broker))
+    for name, door in doors:
         if door.in_the_clear and not door.insecure:
             problems.add(
                 (name, "tls"),
@@ -256,7 +259,25 @@ def _listeners(settings: Settings) -> Iterator[tuple[KeyPath, str, int]]:
         yield ("broker", "port_v5"), settings.broker.host, settings.broker.port_v5
 
 
+def _check_broker(broker: BrokerConfig, problems: Problems) -> None:
+    try:
+        broker.password()
+    except ConfigError as error:
+        problems.add(("broker", "password_file"), str(error))
+    if (broker.username is None) != (broker.password_file is None):
+        missing = "password_file" if broker.username else "username"
+        problems.add(("broker", missing), "is missing: a login is a name and a password")
+    elif broker.username is None and not is_loopback(broker.host):
+        problems.add(
+            ("broker", "host"),
+            f"{broker.host} can be reached from other machines: set broker.username and broker.password_file, which "
+            "every client must then have",
+        )
+
+
 def _check_passwords(settings: Settings, problems: Problems) -> None:
+    if not settings.mqtt:
+        _check_broker(settings.broker, problems)
     for name, outlet in settings.mqtt.items():
         try:
             outlet.password()

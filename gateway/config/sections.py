@@ -123,7 +123,7 @@ class GatewayConfig(Section):
 
 
 class Door(Section):
-    """What both doors have: an address, and TLS or not."""
+    """What all doors have: an address, and TLS or not."""
 
     host: Host = Field(default="127.0.0.1", description="Address to listen on.")
     port: Port = Field(default=0, description="0 takes any free one.")
@@ -234,12 +234,27 @@ class MqttConfig(Section):
         return url.scheme == "mqtt" and not is_loopback(url.hostname or "")
 
 
-class BrokerConfig(Section):
+class BrokerConfig(Door):
     """The broker that is started when no [mqtt.<name>] is there."""
 
-    host: Host = Field(default="127.0.0.1", description="Address to listen on. It asks for no login.")
-    port: Port = Field(default=1883, description="Port for MQTT 3.1.1. 0 takes any free one.")
-    port_v5: Port = Field(default=1884, description="Port for MQTT 5. 0 takes any free one.")
+    host: Host = Field(
+        default="127.0.0.1", description="Address to listen on. One that other machines reach needs a login and TLS."
+    )
+    port: Port = Field(default=1883, description="Port for MQTT 3.1.1 and 5. 0 takes any free one.")
+    port_v5: Port = Field(default=1884, description="A second port for the same. 0 takes any free one.")
+    username: Text | None = Field(
+        default=None, examples=["home"], description="Login that every client must have. Left out: none is asked for."
+    )
+    password_file: Path | None = Field(
+        default=None,
+        examples=["/etc/mpy-gateway/broker.password"],
+        description="File with nothing but its password. Left out: the systemd credential broker.password, if there "
+        "is one.",
+    )
+
+    def password(self) -> str | None:
+        """The password as it is in its file now; None without a file. Raises ConfigError."""
+        return read_secret(self.password_file) if self.password_file else None
 
 
 class StoreConfig(Section):
@@ -358,6 +373,7 @@ class Settings(Section):
 _INSECURE_ADVICE = {
     "devices": "boards that were set up without TLS need their files anew; to go on without it say devices.tls = false",
     "people": "take it out, or say people.tls = false to go on without TLS",
+    "broker": "take it out, or say broker.tls = false to go on without TLS",
 }
 
 
@@ -375,15 +391,14 @@ class Config(Settings):
     def warnings(self) -> list[str]:
         """Settings that work but should be looked at, a sentence each, to be logged at the start."""
         found = []
-        for name, door in (("devices", self.devices), ("people", self.people)):
+        doors: list[tuple[str, Door]] = [("devices", self.devices), ("people", self.people)]
+        if not self.mqtt:
+            doors.append(("broker", self.broker))
+        for name, door in doors:
             if door.in_the_clear:
                 found.append(f"{name}.insecure: what passes {door.host}:{door.port} can be read by anyone on the way")
             elif door.insecure and door.uses_tls:
                 found.append(f"{name}.insecure does nothing while there is TLS: {_INSECURE_ADVICE[name]}")
-        if not self.mqtt and not is_loopback(self.broker.host):
-            found.append(
-                f"broker.host: anyone who reaches {self.broker.host} can read and send everything, without login"
-            )
         for name, mqtt in self.mqtt.items():
             if mqtt.in_the_clear and mqtt.username:
                 found.append(

@@ -2,7 +2,9 @@
 
 Its defaults listen on every address, speak 3.1.1 only, answer payloads over 20 KB by closing the connection (so that
 the client sends them again for ever) and keep 1 GB of messages per subscription. Ours: the address that is configured,
-MQTT 3.1.1 and 5 on both ports (v311.py says why that takes a door before it), payloads of 1 MB, memory that is bounded.
+MQTT 3.1.1 and 5 on both ports (v311.py says why that takes a door before it), payloads of 1 MB, memory that is bounded,
+and a login that the doors ask for (gate.py). Passwords go to the child by its standard input and stand in no file but
+one, of rumqttd's own port: that one is drawn at every start, and only we can read it.
 
 It remembers nothing over a restart, and an acknowledgement means: in memory. A subscriber that falls too far behind
 misses messages. Whoever needs more names a broker of their own in [mqtt.<name>].
@@ -12,27 +14,28 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import logging
 import os
+import secrets
 import socket
-import sys
 import time
-from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from gateway.config import BrokerConfig
+from pydantic import PrivateAttr
+
+from gateway.config import BrokerConfig, MqttConfig, is_loopback, write_private
 from gateway.errors import ConfigError
 from gateway.mqtt import probe
+from gateway.mqtt.child import READY_WITHIN_S, Child
+from gateway.mqtt.gate import Login
+from gateway.mqtt.options import DoorOptions, Options
 
 log = logging.getLogger("broker")
 
 MAX_PAYLOAD_BYTES = 1 << 20
 MAX_PACKET_BYTES = MAX_PAYLOAD_BYTES + (1 << 16)
 """rumqttd's limit is for topic, properties and payload together."""
-READY_WITHIN_S = 15
-STOP_WITHIN_S = 2
 PROBE_EVERY_S = 5.0
 SILENT_S = 15.0
 """A child that has not answered a probe for so long is ended and started again. A busy machine is slow, too."""
@@ -71,6 +74,10 @@ max_payload_size = {max_bytes}
 max_inflight_count = 200
 # true would keep a log for every topic that was ever published, subscribed or not.
 dynamic_filters = false
+
+# Of our own doors: they ask for the login that is configured, and nobody gets past them on this port.
+[v5.main.connections.auth]
+{inner.username} = "{inner.password}"
 """
 
 
@@ -79,6 +86,22 @@ class Ports(NamedTuple):
 
     v311: int
     v5: int
+
+
+class Certificate(Protocol):
+    """The files of a certificate; `key` None where `file` holds both."""
+
+    file: Path
+    key: Path | None
+
+
+class _ForTheGateway(MqttConfig):
+    """The way to the embedded broker that only the gateway has. The password is in no file."""
+
+    _password: str = PrivateAttr()
+
+    def password(self) -> str:
+        return self._password
 
 
 class EmbeddedBroker:
@@ -90,6 +113,7 @@ class EmbeddedBroker:
         config: BrokerConfig,
         state_dir: Path,
         *,
+        certificate: Certificate | None = None,
         probe_every_s: float = PROBE_EVERY_S,
         silent_s: float = SILENT_S,
     ) -> None:
@@ -98,8 +122,11 @@ class EmbeddedBroker:
         self._config = config
         self._file = state_dir / "broker.toml"
         self._host = ""
+        self._certificate = certificate
+        self._own = _drawn_login()
+        self._login: Login | None = None
         self._doors: list[socket.socket] = []
-        self._child: _Child | None = None
+        self._child: Child | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.ports = Ports(config.port, config.port_v5)
         self.restarts = 0
@@ -107,7 +134,25 @@ class EmbeddedBroker:
     @property
     def url(self) -> str:
         """Where clients of either version connect."""
-        return f"mqtt://{_in_url(self._host)}:{self.ports.v311}"
+        return f"mqtt{'s' if self._certificate else ''}://{_in_url(self._host)}:{self.ports.v311}"
+
+    @property
+    def for_the_gateway(self) -> MqttConfig:
+        """How our own bridge connects: known by a login that nobody else has, and never over a network."""
+        host, port = self._inside
+        config = _ForTheGateway(url=f"mqtt://{_in_url(host)}:{port}", username=self._own.username)
+        config._password = self._own.password
+        return config
+
+    @property
+    def _inside(self) -> tuple[str, int]:
+        """A door without TLS on this machine alone: a public one, or the last where there is none."""
+        host, port, *_ = self._doors[-1].getsockname() if self._has_inside else (self._host, self.ports.v311)
+        return host, port
+
+    @property
+    def _has_inside(self) -> bool:
+        return len(self._doors) > len(self.ports)
 
     @property
     def pid(self) -> int | None:
@@ -126,10 +171,14 @@ class EmbeddedBroker:
         """Returns once both ports serve. Raises ConfigError with one sentence."""
         address = await _resolved(self._config.host)
         self._host = address[0]
+        if (username := self._config.username) and (password := self._config.password()):
+            self._login = Login(username, password)
         try:
             for port, key in ((self._config.port, "broker.port"), (self._config.port_v5, "broker.port_v5")):
                 self._doors.append(_listen(address, port, key))
             self.ports = Ports(*(door.getsockname()[1] for door in self._doors))
+            if self._certificate or not is_loopback(self._host):
+                self._doors.append(_listen(("127.0.0.1", socket.AF_INET), 0, "broker.host"))
             self._child = await self._first_child()
         except BaseException:
             await self.stop()
@@ -149,7 +198,7 @@ class EmbeddedBroker:
         while self._doors:
             self._doors.pop().close()
 
-    async def _first_child(self) -> _Child:
+    async def _first_child(self) -> Child:
         for attempt in range(3):  # rumqttd's own port may be somebody else's before it has it
             try:
                 return await self._started()
@@ -158,7 +207,7 @@ class EmbeddedBroker:
                     raise ConfigError(f"{error}; [mqtt.<name>] url names another broker") from error
         raise AssertionError("not reached")
 
-    async def _started(self) -> _Child:
+    async def _started(self) -> Child:
         """A child that serves. Raises _NotServing or ConfigError, and leaves nothing behind then."""
         child = await self._launch()
         try:
@@ -171,13 +220,29 @@ class EmbeddedBroker:
         said = child.last_words or f"nothing was heard of it for {READY_WITHIN_S} s"
         raise _NotServing(f"the embedded broker did not start: {said}")
 
-    async def _launch(self) -> _Child:
-        port = _free_port()
+    async def _launch(self) -> Child:
+        port, inner = _free_port(), _drawn_login()
         try:
-            self._file.write_text(CONFIG.format(port=port, max_bytes=MAX_PACKET_BYTES))
+            write_private(self._file, CONFIG.format(port=port, max_bytes=MAX_PACKET_BYTES, inner=inner))
         except OSError as error:
             raise ConfigError(f"{self._file}: cannot be written: {error.strerror}") from error
-        return await _Child.launch(self._file, port, [door.fileno() for door in self._doors])
+        certificate = self._certificate
+        options = Options(
+            config=str(self._file),
+            upstream=("127.0.0.1", port),
+            inner=inner,
+            own=self._own,
+            login=self._login,
+            base=MqttConfig.model_fields["base"].default,
+            doors=[
+                DoorOptions(door.fileno(), certificate is not None and place < len(self.ports))
+                for place, door in enumerate(self._doors)
+            ],
+            certificate=str(certificate.file) if certificate else None,
+            key=str(certificate.key) if certificate and certificate.key else None,
+            max_bytes=MAX_PACKET_BYTES,
+        )
+        return await Child.launch(options)
 
     async def _keep(self) -> None:
         """Start it again when it ends, or when a part of it has panicked: what is left then serves only some clients.
@@ -204,13 +269,13 @@ class EmbeddedBroker:
                     said = str(error)
             log.info("embedded broker is back on %s", self.url)
 
-    async def _until_it_fails(self, child: _Child) -> None:
+    async def _until_it_fails(self, child: Child) -> None:
         """Wait until it ends, or until it hangs; then it is killed."""
         failed = asyncio.create_task(child.ended_or_panicked())
         try:
             while not failed.done():
                 await asyncio.wait((failed,), timeout=self._probe_every_s)
-                if not failed.done() and not await probe.answers(self._host, self.ports.v311, self._silent_s):
+                if not failed.done() and not await probe.answers(*self._inside, self._own, self._silent_s):
                     child.kill(f"it has not answered for {self._silent_s:g} s")
                     return
         finally:
@@ -221,89 +286,11 @@ class _NotServing(Exception):
     """A child was started and did not come to serve."""
 
 
-class _Child:
-    """One process of the broker, from its start to its end."""
-
-    def __init__(self, process: asyncio.subprocess.Process, stdin: asyncio.StreamWriter) -> None:
-        self._process = process
-        self._stdin = stdin
-        self._stderr = asyncio.create_task(self._read_stderr())
-        self._panicked = asyncio.Event()
-        self.last_words = ""
-
-    @classmethod
-    async def launch(cls, config: Path, port: int, doors: list[int]) -> _Child:
-        upstream = ("127.0.0.1", port)
-        options = {"config": str(config), "upstream": upstream, "doors": doors, "max_bytes": MAX_PACKET_BYTES}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # a folder named gateway in the working directory must not be taken for ours
-            *("-m", "gateway.mqtt.broker_process", json.dumps(options)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            pass_fds=doors,
-            env={**os.environ, "RUST_BACKTRACE": "0"},
-        )
-        if process.stdin is None:
-            raise ConfigError("the embedded broker did not start: its process has no input")
-        return cls(process, process.stdin)
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process.returncode is None else None
-
-    @property
-    def ending(self) -> str:
-        """How the process ended."""
-        code = self._process.returncode or 0
-        return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-
-    async def ready(self) -> bool:
-        """Wait until it serves. False when it does not come to that."""
-        if self._process.stdout is None:
-            return False
-        with suppress(TimeoutError):
-            async with asyncio.timeout(READY_WITHIN_S):
-                return bool(await self._process.stdout.readline())
-        return False
-
-    async def ended_or_panicked(self) -> None:
-        ended, panicked = asyncio.create_task(self._process.wait()), asyncio.create_task(self._panicked.wait())
-        try:
-            await asyncio.wait((ended, panicked), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ended.cancel()
-            panicked.cancel()
-
-    def kill(self, why: str) -> None:
-        """It hangs: it would not hear that it should end."""
-        self.last_words = why
-        with suppress(ProcessLookupError):
-            self._process.kill()
-
-    async def end(self) -> None:
-        """Leaves nothing behind."""
-        self._stdin.close()  # it ends itself at the end of its input
-        try:
-            async with asyncio.timeout(STOP_WITHIN_S):
-                await self._process.wait()
-        except TimeoutError:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
-        await self._stderr
-
-    async def _read_stderr(self) -> None:
-        while self._process.stderr and (data := await self._process.stderr.read(4_096)):
-            text = " ".join(data.decode(errors="replace").split())
-            log.debug("the broker's process says: %s", text)
-            self.last_words = text[-300:]
-            if "panicked at" in text:
-                self._panicked.set()
-
-
 Address = tuple[str, socket.AddressFamily]
+
+
+def _drawn_login() -> Login:
+    return Login(f"gateway-{secrets.token_hex(4)}", secrets.token_urlsafe(32))
 
 
 async def _resolved(host: str) -> Address:

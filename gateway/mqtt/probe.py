@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import asyncio
 
-_CLIENT_ID = b"mpy-gateway-probe"
-_BODY = b"\0\4MQTT\4\2\0\x3c" + len(_CLIENT_ID).to_bytes(2, "big") + _CLIENT_ID
-_CONNECT = bytes((0x10, len(_BODY))) + _BODY
+from gateway.mqtt.gate import Login
+
+_CLIENT_ID = "mpy-gateway-probe"
 _DISCONNECT = b"\xe0\0"
 
 
-async def answers(host: str, port: int, within_s: float) -> bool:
+async def answers(host: str, port: int, login: Login, within_s: float) -> bool:
     """Whether anything is answered within the time: also a broker that is full and closes at once is alive."""
+    connect = _connect(login)
     try:
         async with asyncio.timeout(within_s):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                writer.write(_CONNECT)
+                writer.write(connect)
                 await reader.read(4)
                 writer.write(_DISCONNECT)
                 await writer.drain()
@@ -30,3 +31,9 @@ async def answers(host: str, port: int, within_s: float) -> bool:
     except (OSError, TimeoutError):
         return False
     return True
+
+
+def _connect(login: Login) -> bytes:
+    texts = (text.encode() for text in (_CLIENT_ID, login.username, login.password))
+    body = b"\0\4MQTT\4\xc2\0\x3c" + b"".join(len(text).to_bytes(2, "big") + text for text in texts)
+    return bytes((0x10, len(body))) + body

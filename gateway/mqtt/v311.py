@@ -13,6 +13,7 @@ Section numbers: MQTT Version 5.0, OASIS Standard (2019).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 1, 2, 3, 4, 5, 6, 7
 SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = 8, 9, 10, 11, 12, 13, 14
@@ -24,10 +25,16 @@ _NEVER_EXPIRES = b"\x05\x11\xff\xff\xff\xff"
 """Properties of CONNECT: session expiry interval, the longest there is. 3.1.1 keeps a session until it is cleaned."""
 _RETURN_CODES = {0x84: 1, 0x85: 2, 0x86: 4, 0x87: 5, 0x8A: 5, 0x8C: 5}
 """Reason codes of CONNACK (3.2.2.2) as 3.1.1's return codes. All others: 3, server unavailable."""
+WRONG_VERSION, WRONG_LOGIN, NOT_AUTHORIZED, TOO_MANY = 0x84, 0x86, 0x87, 0x9F
 _REFUSED = 0x80
 _LONGEST_KEEPALIVE = b"\xff\xff"
 _ESCAPED = (b"%", b"+", b"$", b"#", b"/")
 """The first is the escape itself."""
+_CLEAN, _HAS_WILL, _HAS_PASSWORD, _HAS_USERNAME = 0x02, 0x04, 0x40, 0x80
+"""Flags of CONNECT (3.1.2.3)."""
+_RETAIN = 0x01
+NOWHERE = b"$refused"
+"""No filter with a wildcard at its beginning takes a topic that begins with `$` (4.7.2)."""
 
 
 class Malformed(ValueError):
@@ -86,35 +93,80 @@ def protocol_level(first: int, body: bytes) -> int:
     return body[name]
 
 
-def connect(first: int, body: bytes) -> bytes:
-    """A client's CONNECT of either version, as MQTT 5 and as rumqttd takes it. Raises Malformed.
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """A client's CONNECT of either version, taken apart. `head` is protocol name and its length; `will` is everything
+    of it as rumqttd wants it, and `will_topic` what it names (empty: no will)."""
 
-    It refuses clients that turn the keepalive off, which MQTT allows (3.1.2.10) and MicroPython's umqtt does: they get
-    the longest there is, 18 hours. And it refuses client ids with `+ $ # /`: they are escaped, so that no two meet."""
-    name = _text_end(body, 0)
-    _need(body, name + 4)
-    level, flags, keepalive = body[name], body[name + 1], body[name + 2 : name + 4]
-    start = name + 4 if level == _V311 else _properties_end(body, name + 4)
-    properties = body[name + 4 : start]
-    will = b""
+    head: bytes
+    level: int
+    flags: int
+    keepalive: bytes
+    properties: bytes
+    client_id: bytes
+    will: bytes
+    will_topic: bytes
+    username: bytes | None
+    password: bytes | None
+
+    def rebuilt(self, username: bytes, password: bytes) -> bytes:
+        """As MQTT 5, as rumqttd takes it, and with another login.
+
+        It refuses clients that turn the keepalive off, which MQTT allows (3.1.2.10) and MicroPython's umqtt does: they
+        get the longest there is, 18 hours. And it refuses client ids with `+ $ # /`: they are escaped, so that no two
+        meet."""
+        client_id = self.client_id
+        for forbidden in _ESCAPED:
+            client_id = client_id.replace(forbidden, b"%%%02X" % forbidden[0])
+        return packet(
+            CONNECT << 4,
+            self.head,
+            bytes((_V5, self.flags | _HAS_USERNAME | _HAS_PASSWORD)),
+            self.keepalive if any(self.keepalive) else _LONGEST_KEEPALIVE,
+            self.properties,
+            _text(client_id),
+            self.will,
+            _text(username),
+            _text(password),
+        )
+
+
+def connect(first: int, body: bytes) -> Connect:
+    """Take a CONNECT apart. Raises Malformed."""
+    level, name = protocol_level(first, body), _text_end(body, 0)
+    flags, keepalive = body[name + 1], body[name + 2 : name + 4]
+    at = name + 4 if level == _V311 else _properties_end(body, name + 4)
+    properties = body[name + 4 : at]
     if level == _V311:
-        properties = b"\0" if flags & 0x02 else _NEVER_EXPIRES
-        will = b"\0" if flags & 0x04 else b""  # properties of the will, right behind the client id
-    end = _text_end(body, start)
-    client_id = body[start + 2 : end]
-    for forbidden in _ESCAPED:
-        client_id = client_id.replace(forbidden, b"%%%02X" % forbidden[0])
-    return packet(
-        first,
-        body[:name],
-        bytes((_V5, flags)),
-        keepalive if any(keepalive) else _LONGEST_KEEPALIVE,
-        properties,
-        len(client_id).to_bytes(2, "big"),
-        client_id,
-        will,
-        body[end:],
-    )
+        properties = b"\0" if flags & _CLEAN else _NEVER_EXPIRES
+    client_id, at = _text_at(body, at)
+    will, will_topic = b"", b""
+    if flags & _HAS_WILL:
+        begin = at
+        at = at if level == _V311 else _properties_end(body, at)
+        will_topic, at = _text_at(body, at)
+        _, at = _text_at(body, at)
+        will = (b"\0" if level == _V311 else b"") + body[begin:at]  # its properties are right behind the client id
+    username = password = None
+    if flags & _HAS_USERNAME:
+        username, at = _text_at(body, at)
+    if flags & _HAS_PASSWORD:
+        password, at = _text_at(body, at)
+    if at != len(body):
+        raise Malformed("a CONNECT that goes on behind its end")
+    return Connect(body[:name], level, flags, keepalive, properties, client_id, will, will_topic, username, password)
+
+
+def published_topic(body: bytes) -> bytes:
+    """Where a client's PUBLISH goes. Raises Malformed."""
+    return _text_at(body, 0)[0]
+
+
+def nowhere(first: int, body: bytes) -> tuple[int, bytes]:
+    """The PUBLISH of either version, to be sent where nobody hears it: acknowledged like any other, and not retained.
+    MQTT 3.1.1 has no other way to refuse one but to end the connection, and most clients would then try for ever."""
+    _, end = _text_at(body, 0)
+    return first & ~_RETAIN, _text(NOWHERE) + body[end:]
 
 
 def passed(first: int, body: bytes) -> bytes:
@@ -123,9 +175,11 @@ def passed(first: int, body: bytes) -> bytes:
     return packet(first, body)
 
 
-def refused_connack(code: int) -> bytes:
-    """The 3.1.1 answer to a CONNECT that is not acceptable. Code 1: wrong protocol version; 2: bad client id."""
-    return packet(CONNACK << 4, bytes((0, code)))
+def refused_connack(level: int, reason: int) -> bytes:
+    """The answer to a CONNECT that is not acceptable. `reason` as in MQTT 5 (3.2.2.2)."""
+    if level == _V5:
+        return packet(CONNACK << 4, bytes((0, reason, 0)))
+    return packet(CONNACK << 4, bytes((0, _RETURN_CODES.get(reason, 3))))
 
 
 def upgraded(first: int, body: bytes) -> bytes:
@@ -163,6 +217,17 @@ def downgraded(first: int, body: bytes) -> bytes:
 def _check_kind(kind: int) -> None:
     if kind not in _FROM_CLIENT:
         raise Malformed(f"a client does not send packets of type {kind} here")
+
+
+def _text(data: bytes) -> bytes:
+    """`data` with its length before it."""
+    return len(data).to_bytes(2, "big") + data
+
+
+def _text_at(body: bytes, start: int) -> tuple[bytes, int]:
+    """The length-prefixed text at `start`, and where it ends."""
+    end = _text_end(body, start)
+    return body[start + 2 : end], end
 
 
 def _text_end(body: bytes, start: int) -> int:

@@ -49,6 +49,8 @@ class Kind:
 DEVICES: Final = Kind("devices", timedelta(days=730), timedelta(days=20 * 365), from_the_start=True)
 PEOPLE: Final = Kind("people", timedelta(days=397), timedelta(days=397), from_the_start=False)
 """Browsers take no more than 397 days (Apple's 825 where a person has trusted the authority)."""
+BROKER: Final = Kind("broker", timedelta(days=397), timedelta(days=397), from_the_start=False)
+"""Of the embedded broker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from gateway.clock import Clock
 from gateway.config import Config, Door
 from gateway.errors import ConfigError
 from gateway.tls import files, given
-from gateway.tls.authority import DEVICES, PEOPLE, Authority, Date, Kind
+from gateway.tls.authority import BROKER, DEVICES, PEOPLE, Authority, Date, Kind
 from gateway.tls.context import load, server_context
 from gateway.tls.names import certificate_names
 
@@ -32,6 +32,8 @@ class Shown(Protocol):
     context: ssl.SSLContext
     file: Path
     """Has the certificate, perhaps with more behind it and a key."""
+    key: Path | None
+    """Has the key where `file` has not."""
     concern: str
     """What a person should know of it now; empty where there is nothing."""
 
@@ -46,6 +48,7 @@ class Issued:
         self, authority: Authority, kind: Kind, state: Path, gateway_id: str, hosts: list[str], date: Date
     ) -> None:
         self.file = files.door_file(state, kind)
+        self.key: Path | None = None
         self.concern = ""
         self._authority, self._kind, self._state = authority, kind, state
         self._gateway_id, self._hosts = gateway_id, hosts
@@ -84,14 +87,15 @@ class Given:
     def __init__(self, name: str, door: Door, date: Date) -> None:
         self._name, self._door = name, door
         self._seen, certificate = self._read()
-        self.file, self._key = given.files_of(door)
-        self.context = server_context(self.file, self._key)
+        self.key: Path | None
+        self.file, self.key = given.files_of(door)
+        self.context = server_context(self.file, self.key)
         self.concern = given.concern(name, certificate, date)
 
     def look(self, date: Date) -> None:
         seen, certificate = self._read()
         if seen != self._seen:
-            load(self.context, self.file, self._key)
+            load(self.context, self.file, self.key)
             self._seen = seen
             log.info("%s.certificate_file has changed: it is shown from now on", self._name)
         self.concern = given.concern(self._name, certificate, date)
@@ -105,12 +109,14 @@ class Given:
 
 
 class Doors:
-    """The certificates of both doors; None where a door speaks no TLS. Raises ConfigError."""
+    """The certificates of all doors; None where a door speaks no TLS. Raises ConfigError."""
 
     def __init__(self, config: Config, gateway_id: str, clock: Clock) -> None:
         self._clock = clock
         self._looking: asyncio.Task[None] | None = None
-        own = [door for door in (config.devices, config.people) if door.uses_tls and not door.certificate_file]
+        broker = config.broker
+        doors: list[Door] = [config.devices, config.people, *([] if config.mqtt else [broker])]
+        own = [door for door in doors if door.uses_tls and not door.certificate_file]
         authority = files.open_authority(config.state, gateway_id) if own else None
 
         def shown(name: str, door: Door, kind: Kind, hosts: list[str]) -> Shown | None:
@@ -123,10 +129,14 @@ class Doors:
         people = config.people
         self.devices = shown("devices", config.devices, DEVICES, [config.devices.host])
         self.people = shown("people", people, PEOPLE, [people.host, *people.allowed_hosts])
+        self.broker = None if config.mqtt else shown("broker", broker, BROKER, [broker.host])
+        """Of the embedded broker, whose process reads the file itself."""
 
     def concerns(self) -> list[str]:
         """What a person should know of the certificates now, a sentence each."""
-        return [shown.concern for shown in (self.devices, self.people) if shown is not None and shown.concern]
+        return [
+            shown.concern for shown in (self.devices, self.people, self.broker) if shown is not None and shown.concern
+        ]
 
     def start(self) -> None:
         """Look after them from now on."""
@@ -137,8 +147,8 @@ class Doors:
             self._looking.cancel()
 
     def look(self) -> None:
-        """Bring both up to date. What cannot be done is said once, and tried again at the next look."""
-        for shown in filter(None, (self.devices, self.people)):
+        """Bring all up to date. What cannot be done is said once, and tried again at the next look."""
+        for shown in filter(None, (self.devices, self.people, self.broker)):
             before = shown.concern
             try:
                 shown.look(self._date())

@@ -275,10 +275,29 @@ def test_tls_can_be_written_in_capitals_where_it_is_text(load):
     assert load(None, "devices.tls=True", MPY_GATEWAY_PEOPLE__TLS="FALSE").devices.uses_tls is True
 
 
-def test_an_open_embedded_broker_warns_unless_it_is_not_started(load):
+def test_an_embedded_broker_that_others_reach_needs_a_login_and_speaks_tls(load, problems, tmp_path):
     text = '[broker]\nhost = "0.0.0.0"\n'
-    assert "broker.host" in load(text).warnings()[0]
-    assert load(text, "mqtt.home.url=mqtt://broker.local").warnings() == []
+    (line,) = problems(text)
+    assert line.startswith("mpy-gateway.toml:2: broker.host: 0.0.0.0 can be reached from other machines: set")
+    assert load(text, "mqtt.home.url=mqtt://broker.local").warnings() == [], "it is not started then"
+    (tmp_path / "secret").write_text("geheim")
+    text += 'password_file = "secret"\n'
+    assert problems(text) == ["mpy-gateway.toml:1: broker.username: is missing: a login is a name and a password"]
+    config = load(text + 'username = "home"\n')
+    assert config.warnings() == []
+    assert config.broker.uses_tls
+    assert config.broker.password() == "geheim"
+    assert "geheim" not in show(config) + repr(config)
+    text += 'username = "home"\ntls = false\n'
+    assert "broker.tls: is false" in problems(text)[0]
+    (warning,) = load(text, "broker.insecure=true").warnings()
+    assert warning.startswith("broker.insecure: what passes 0.0.0.0:1883 can be read")
+
+
+def test_the_brokers_password_may_be_a_systemd_credential(load, tmp_path):
+    (tmp_path / "broker.password").write_text("geheim")
+    config = load('[broker]\nusername = "home"\n', CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert config.broker.password() == "geheim"
 
 
 def test_what_is_kept_has_limits_that_make_sense(load, problems):

@@ -252,7 +252,9 @@ class World:
 
     async def bridge(self, url: str, name: str = "test", **options: Any) -> Bridge:
         """A started bridge. `config` among the options: further keys of [mqtt.<name>]."""
-        config = MqttConfig(url=url, **options.pop("config", {}))
+        return await self.bridge_with(MqttConfig(url=url, **options.pop("config", {})), name, **options)
+
+    async def bridge_with(self, config: MqttConfig, name: str = "test", **options: Any) -> Bridge:
         bridge = Bridge(
             name, config, self.store, self.devices, self.presence, self.dispatcher, self.clock, seed=1, **options
         )
