@@ -44,10 +44,11 @@ def exact_context(certificate: Path) -> ssl.SSLContext:
 
     That says more than any name in it. Raises ConfigError."""
     try:
-        text = certificate.read_text("ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{certificate}: the gateway's certificate cannot be read: {error}") from error
-    context = authority_context(_first_certificate(text))
+        context = authority_context(_first_certificate(certificate.read_text("latin-1")))
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(
+            f"{certificate}: the gateway's certificate cannot be read: {error.strerror or error}"
+        ) from error
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
@@ -63,9 +64,7 @@ def authority_context(pem: str) -> ssl.SSLContext:
 
 
 def _first_certificate(pem: str) -> str:
-    """The certificate a server shows as its own, of a file that may hold more and a key. Raises ConfigError."""
+    """The certificate a server shows as its own, of a file that may hold more, and a key."""
     _, begin, rest = pem.partition(_BEGIN)
     body, end, _ = rest.partition(_END)
-    if not begin or not end:
-        raise ConfigError("there is no certificate in it")
     return f"{begin}{body}{end}\n"

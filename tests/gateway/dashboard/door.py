@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,13 @@ class Door:
     """A people's door to start, and ways to knock. `commit` and `connect` stand for what a device does."""
 
     def __init__(
-        self, state: Path, *, queue_bytes: int = 4 << 20, limits: dict[str, Any] | None = None, **config: Any
+        self,
+        state: Path,
+        *,
+        queue_bytes: int = 4 << 20,
+        tls: ssl.SSLContext | None = None,
+        limits: dict[str, Any] | None = None,
+        **config: Any,
     ) -> None:
         self.store = SqliteStore(state, commit_ms=1)
         self.devices = Devices(self.store, lambda: T0_MS)
@@ -90,6 +97,7 @@ class Door:
             state=state,
             dismiss=self.store.dismiss_notice,
             extra_status=lambda: {"brokers": {"embedded": {"connected": True}}, "store": self.store.stats()},
+            tls=tls,
         )
 
     async def start(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -46,7 +47,7 @@ class Door:
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.server.port}"
+        return self.server.url
 
     async def add(self, device: str) -> str:
         self.tokens[device] = await self.devices.add(device, PROFILE)
@@ -158,7 +159,12 @@ def hello(device: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def open_door(
-    directory: Path, *, store_class: type[SqliteStore] = SqliteStore, clock: Clock | None = None, **limits: Any
+    directory: Path,
+    *,
+    store_class: type[SqliteStore] = SqliteStore,
+    clock: Clock | None = None,
+    tls: ssl.SSLContext | None = None,
+    **limits: Any,
 ) -> AsyncIterator[Door]:
     """A door with `limits` other than the usual ones."""
     store = store_class(directory, commit_ms=5)
@@ -168,7 +174,15 @@ async def open_door(
         config = DevicesConfig(port=0)
         dispatcher = Dispatcher(store, clock or Clock())
         server = DeviceServer(
-            config, Limits(**limits), store, devices, presence, dispatcher, clock or Clock(), gateway_id="gw-test"
+            config,
+            Limits(**limits),
+            store,
+            devices,
+            presence,
+            dispatcher,
+            clock or Clock(),
+            gateway_id="gw-test",
+            tls=tls,
         )
         await server.start()
         door = Door(server, store, devices, presence, dispatcher)

@@ -26,7 +26,7 @@ def shake(server: ssl.SSLContext, client: ssl.SSLContext, name: str = NAME) -> x
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ours = client.wrap_bio(to_client, to_server, server_hostname=name)
     theirs = server.wrap_bio(to_server, to_client, server_side=True)
-    for end in (ours, theirs, ours, theirs):
+    for end in (ours, theirs) * 3:
         with contextlib.suppress(ssl.SSLWantReadError):
             end.do_handshake()
     shown = ours.getpeercert(binary_form=True)
