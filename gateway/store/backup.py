@@ -128,11 +128,18 @@ def _copy_parts(
     for name, source in small.items():
         (scratch / name).parent.mkdir(mode=0o700, exist_ok=True)
         with open_private(scratch / name) as file:
-            file.write(source.read_bytes())
+            file.write(_read(source))
     parts = [
         (archive.describe(scratch / name, name, _schema(scratch / name)), scratch / name) for name in (*small, *names)
     ]
     return Manifest(archive.FORMAT, __version__, gateway_id, now_ms, [part for part, _ in parts]), parts
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read for a backup: {error.strerror}") from error
 
 
 def _schema(path: Path) -> int:

@@ -41,6 +41,12 @@ def test_the_stores_own_notices_come_first_and_its_trouble_is_told_once() -> Non
     assert "boards keep their samples" in only.text
 
 
+def test_a_warning_of_the_settings_stands_as_long_as_it_holds_and_cannot_be_dismissed() -> None:
+    text = "people.insecure: what passes 0.0.0.0:8080 can be read by anyone on the way"
+    assert panel({"warnings": [text]}, NOW_MS).notices == [Notice("warning", f"{text}.", None)]
+    assert panel({"warnings": []}, NOW_MS).notices == []
+
+
 def test_a_broker_that_is_away_is_told_with_what_waits_for_it() -> None:
     away = {"state": "waiting", "why": "connection refused", "backlog": 1204}
     (notice,) = told(**away)

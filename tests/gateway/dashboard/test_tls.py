@@ -90,7 +90,7 @@ def test_who_does_not_finish_a_handshake_is_dropped_and_others_are_served(tmp_pa
             reader, writer = await asyncio.open_connection("127.0.0.1", door.server.port)
             writer.write(first)
             began = time.monotonic()
-            assert (await ask(door, "/"))[0] == 401
+            assert (await ask(door, "/api/devices"))[0] == 401
             async with asyncio.timeout(5):
                 answered = await reader.read()
             assert b"HTTP" not in answered

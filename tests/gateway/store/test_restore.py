@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import random
+import shutil
 import sqlite3
 import tarfile
 from collections.abc import Callable
@@ -205,6 +206,11 @@ def test_a_hostile_entry_is_refused(
     refused(tmp_path, file, match)
 
 
+def test_half_an_authority_or_one_elsewhere_is_refused(tmp_path: Path, parts: dict[str, bytes]) -> None:
+    for number, name in enumerate(("tls/ca.key", "tls/ca.pem", "tls/devices.pem", "tls/../ca.key", "/tls/ca.key")):
+        refused(tmp_path, pack(tmp_path / f"file-{number}", parts | {name: b"x"}), "does not consist of")
+
+
 def test_extensions_of_tar_are_refused(tmp_path: Path, parts: dict[str, bytes]) -> None:
     file = tmp_path / "file"
     with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as tar:
@@ -323,6 +329,15 @@ def test_an_older_schema_is_brought_up_to_date(tmp_path: Path) -> None:
 # ---- a crash in the middle ------------------------------------------------------------------------------------------
 
 
+def with_authority(number: int) -> dict[str, bytes]:
+    """Stands for an authority that belongs to the data that was filled through `number`."""
+    return {name: str(number).encode() for name in archive.AUTHORITY}
+
+
+def authority_in(state: Path) -> set[int]:
+    return {int((state / name).read_bytes()) for name in archive.AUTHORITY}
+
+
 class Crash(BaseException):
     """The process is gone."""
 
@@ -331,12 +346,16 @@ class Crash(BaseException):
 def test_a_crash_at_any_step_leaves_all_of_the_old_or_all_of_the_new(
     tmp_path: Path, parts: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, had_data: bool
 ) -> None:
-    file = pack(tmp_path / "file", parts)
+    file = pack(tmp_path / "file", parts | with_authority(9))
+    run(fill(tmp_path / "old", 3))
+    (tmp_path / "old" / "tls").mkdir()
+    for name, content in with_authority(3).items():
+        (tmp_path / "old" / name).write_bytes(content)
     outcomes, step = [], 0
     while True:
         state = tmp_path / f"state-{step}"
         if had_data:
-            run(fill(state, 3))
+            shutil.copytree(tmp_path / "old", state)
         left = step
         crashed = False
 
@@ -363,6 +382,7 @@ def test_a_crash_at_any_step_leaves_all_of_the_old_or_all_of_the_new(
             break
         if had_data or (state / "samples.db").exists() or (state / restore.JOURNAL).exists():
             outcomes.append(run(found(state)))
+            assert authority_in(state) == set(outcomes[-1]), "boards pin the authority of the data that is there"
         assert not (state / restore.JOURNAL).exists()
         step += 1
     assert set(outcomes) == ({(3, 3), (9, 9)} if had_data else {(9, 9)})
