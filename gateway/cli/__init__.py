@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns the exit code."""
-    from gateway.cli import backup, ca, config, demo, devices, emulate, link, send, serve, status, tail  # noqa: F401  # they register themselves
+    from gateway.cli import backup, ca, config, demo, devices, emulate, link, send, serve, status, tail, tokens, users  # noqa: F401  # they register themselves
 
     try:
         code = app(arguments, standalone_mode=False, prog_name="mpy-gateway")

@@ -95,7 +95,7 @@ class RunningGateway:
         self.tls = _tls_context(self.run.get("people_certificate"))
 
     def call(self, method: str, path: str, body: object = None, *, timeout_s: float = 15) -> Any:
-        """One REST call. Returns the JSON answer; raises `ConfigError` with the gateway's sentence."""
+        """One REST call. Returns the JSON answer (None: an empty one); raises `ConfigError` with its sentence."""
         request = urllib.request.Request(  # noqa: S310  # the address is our own gateway's, read from its state directory
             self.url + path,
             method=method,
@@ -104,7 +104,7 @@ class RunningGateway:
         )
         try:
             with urllib.request.urlopen(request, timeout=timeout_s, context=self.tls) as answer:  # noqa: S310  # as above
-                return json.load(answer)
+                return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise ConfigError(_sentence(error)) from None
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:

@@ -1,0 +1,74 @@
+"""`mpy-gateway users` and `tokens`: the same words beside a gateway that runs and without one."""
+
+from __future__ import annotations
+
+import io
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from gateway import cli
+from tests.flow.commands import running_gateway
+
+GOOD = "correct horse battery"
+
+
+class Line:
+    """The command line, in this process."""
+
+    def __init__(self, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._state, self._monkeypatch, self._capsys = state, monkeypatch, capsys
+
+    def __call__(self, *words: str, typed: str = "", code: int = 0) -> str:
+        """What it said, and (code 1) why not."""
+        self._monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        assert cli.run([*words, "--state", str(self._state)]) == code, self._capsys.readouterr()
+        out, err = self._capsys.readouterr()
+        return out if code == 0 else err
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["files", "gateway"])
+def test_accounts_and_tokens_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], running: bool
+) -> None:
+    line = Line(tmp_path / "state", monkeypatch, capsys)
+    if not running:
+        all_of_it(line)
+        return
+    with running_gateway(tmp_path / "state") as gateway:
+        secret = all_of_it(line)
+        asked = urllib.request.Request(f"{gateway.run['people_url']}/api/session")
+        asked.add_header("Authorization", f"Bearer {secret}")
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            assert json.load(answer)["scope"] == "control"
+        line("tokens", "revoke", json.loads(line("tokens", "list", "--json"))["tokens"][0]["id"])
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(asked, timeout=10)
+
+
+def all_of_it(line: Line) -> str:
+    assert "no account yet" in line("users", "list")
+    line("users", "add", "Anna", "--role", "admin", typed=f"{GOOD}\n")
+    line("users", "add", "bert", typed=f"{GOOD}\n")
+    assert "8 characters" in line("users", "add", "carl", typed="short\n", code=1)
+    assert "already" in line("users", "add", "bert", typed=f"{GOOD}\n", code=1)
+    listed = {user["name"]: user["role"] for user in json.loads(line("users", "list", "--json"))["users"]}
+    assert listed == {"anna": "admin", "bert": "viewer"}
+    assert "logged in with 0 browsers" in line("users", "list")
+    assert "only admin" in line("users", "remove", "anna", code=1)
+    line("users", "role", "bert", "admin")
+    line("users", "password", "bert", typed="another one of them\n")
+    line("users", "logout", "bert")
+    line("users", "remove", "anna")
+    assert "no account nobody" in line("users", "password", "nobody", typed=f"{GOOD}\n", code=1)
+    secret = line("tokens", "add", "script", "--scope", "control", "--days", "3").strip()
+    assert secret.startswith("mpygw_")
+    shown = line("tokens", "list")
+    assert "control" in shown
+    assert "expires in" in shown
+    assert secret not in shown
+    assert "no token feedbeef" in line("tokens", "revoke", "feedbeef", code=1)
+    return secret
