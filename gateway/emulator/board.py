@@ -31,6 +31,9 @@ CHIPS: Final = Path(__file__).with_name("chips")
 
 POINTER_FACTOR: Final = 2
 """Pointers, and so nearly all the collector's blocks, are twice as wide as on a board: so is the heap."""
+TLS_BYTES: Final = 28 * 1024
+"""What mbedtls takes at most for a connection, in its handshake: beside the collector's heap, but out of the memory
+that this would have otherwise. (Measured on the unix port, which takes it from the host.)"""
 ROM_HEAP_BYTES: Final = 160 * 1024
 """Set aside for the emulator's own modules and models, which live in the same heap. What they leave is filled up
 (rom/power.py)."""
@@ -280,13 +283,14 @@ class EmulatedBoard:
         """What is soldered where: all that the board's side is told. It stands in circuit.json, for whoever wonders."""
         description = firmware_profile(self.profile)
         place = self.directory.resolve()
+        tls_bytes = TLS_BYTES if self.settings.get("gateway", {}).get("tls") else 0
         return {
             "page": str(place / "hardware.page"),
             "flash": str(place / "flash.img"),
             "truth": str(place / self.truth_log.name) if self._truth else None,
             "chips_dir": str(CHIPS),
             "offsets": hardware.offsets(),
-            "heap_bytes": self.profile.board.heap_bytes * POINTER_FACTOR,
+            "heap_bytes": (self.profile.board.heap_bytes - tls_bytes) * POINTER_FACTOR,
             "seed": self.seed & 0xFFFFFF,
             "unique_id": list(self.unique_id),
             "buses": description["buses"],

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import re
+import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,31 +21,47 @@ from gateway.emulator import EmulatedBoard
 from gateway.profile import find_node, load_profile
 from tests.aio import until
 from tests.firmware import interpreter
+from tests.firmware.certificates import NAME, Authority
 from tests.firmware.gateway import running
 
 
-async def at_rest() -> dict[str, int]:
+async def at_rest(tls: bool) -> dict[str, int]:
     """Free heap of an emulated board when its parts are built, and online after some samples (lowest seen)."""
     node = find_node("climate-node")
     lines: list[str] = []
+    authority = Authority()
     with tempfile.TemporaryDirectory() as folder:
-        async with running() as gateway:
+        async with running(authority.server(Path(folder)) if tls else None) as gateway:
             settings = {
                 "device": "bench",
                 "token": "T" * 43,
-                "gateway": {"host": "127.0.0.1", "port": gateway.port, "tls": False},
+                "gateway": {"host": "127.0.0.1", "port": gateway.port, "tls": tls, "name": NAME},
                 "wifi": [],
             }
             board = EmulatedBoard(
-                load_profile(node), node.parent, settings, directory=Path(folder), seed=1, console=lines.append
-            )
+                load_profile(node), node.parent, settings, directory=Path(folder), seed=1, console=lines.append,
+                files={"/ca.der": authority.der},
+            )  # fmt: skip
             board.settings["wifi"] = board.air = [{"ssid": "home", "password": "secret12"}]
             await board.start()
             await until(lambda: len(gateway.samples) >= 15, timeout_s=60, what="15 samples")
             await board.stop()
             online = [values["free_heap"] for _, values in gateway.samples if "free_heap" in values]
     start = next(int(found[1]) for line in lines if (found := re.search(r"(\d+) bytes of memory are free", line)))
-    return {"heap_bytes": 2 * load_profile(node).board.heap_bytes, "free_at_start": start, "free_online": min(online)}
+    return {f"{'tls_' * tls}free_at_start": start, f"{'tls_' * tls}free_online": min(online)}
+
+
+async def handshakes(count: int) -> dict[str, float]:
+    """How long one holds up everything else, in its longest call: the middle and the longest of `count`."""
+    authority = Authority()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "ca.der").write_bytes(authority.der)
+        async with running(authority.server(Path(folder))) as gateway:
+            printed = await asyncio.to_thread(
+                interpreter.run_script, "tls_link.py", f"{folder}/ca.der", NAME, *[f"good:{gateway.port}"] * count
+            )
+    held_ms = [max(json.loads(line)["held_us"]) / 1000 for line in printed.splitlines()]
+    return {"tls_handshake_held_ms": statistics.median(held_ms), "tls_handshake_held_most_ms": max(held_ms)}
 
 
 def measure() -> dict[str, Any]:
@@ -52,7 +69,10 @@ def measure() -> dict[str, Any]:
     report: dict[str, Any] = {key: round(value, 1) for key, value in inside.items()}
     for loop in ("mask", "utf8"):
         report[f"{loop}_plain_to_fast"] = round(inside[f"{loop}_us_per_kb_plain"] / inside[f"{loop}_us_per_kb_fast"], 1)
-    report.update(asyncio.run(at_rest()))
+    report["heap_bytes"] = 2 * load_profile(find_node("climate-node")).board.heap_bytes
+    for tls in (False, True):
+        report.update(asyncio.run(at_rest(tls)))
+    report.update(asyncio.run(handshakes(20)))
     return report
 
 

@@ -44,7 +44,9 @@ def test_new_tokens_outlive_restarts_old_gateways_are_let_in_and_written_setting
                 gateway.shown.clear()
                 await one.start()
                 hellos = len(gateway.hellos)
-                await until(lambda: len(gateway.hellos) > hellos, timeout_s=25, what="the board with its previous token")
+                await until(
+                    lambda: len(gateway.hellos) > hellos, timeout_s=25, what="the board with its previous token"
+                )
                 assert gateway.shown == [NEWER, NEW]
 
                 await one.power_cut()

@@ -135,6 +135,7 @@ def test_from_the_date_that_the_gateway_tells_an_expired_certificate_is_refused(
     assert found["late"]["until"] == "20400101000000"
     assert found["right"]["lines"][-1].startswith("link: connected")
     assert found["right"]["until"] == "20550101000000", "written with four digits of the year from 2050 on"
+    assert found["right"]["bytes"] == [0, 0], "writing and reading through TLS allocates nothing"
 
 
 def year(number: int) -> datetime.datetime:

@@ -1,10 +1,11 @@
 """The firmware's link over TLS, against real servers: `tls_link.py CA NAME KIND:PORT...`
 
-For each KIND one JSON line: what the link logged until it gave up or was online, how long it waits then, and how long
-each call into the TLS handshake took. `KIND:PORT:TIMES` tries so often. Board's time runs twenty times as fast, so that
-deadlines come soon.
+For each KIND one JSON line: what the link logged until it gave up or was online, how long it waits then, how long each
+call into the TLS handshake took, and what a write and a read allocate. `KIND:PORT:TIMES` tries so often. Board's time
+runs twenty times as fast, so that deadlines come soon.
 """
 
+import gc
 import json
 import sys
 
@@ -71,8 +72,31 @@ def attempt(secure, kind, port, times):
             waits.append(ticks_diff(link._deadline, clock.ticks()))
             link._deadline = clock.ticks()
         net.wait(wait_ms // FASTER, link.sending())
+    found = {"kind": kind, "lines": log.lines, "waits": waits, "held_us": net.held_us, "until": secure._until}
+    if link.state == ONLINE:
+        found["bytes"] = allocated(net)
     net.close()
-    print(json.dumps({"kind": kind, "lines": log.lines, "waits": waits, "held_us": net.held_us, "until": secure._until}))
+    print(json.dumps(found))
+
+
+def allocated(net):
+    """Bytes of 50 writes, and of 50 reads where there is nothing."""
+    pong = b"\x8a\x80\0\0\0\0"
+    buf = bytearray(64)
+    while net.read_into(buf):
+        pass
+    found = []
+    for call in (lambda: net.write(pong, 0, 6), lambda: net.read_into(buf)):
+        gc.collect()
+        gc.disable()
+        before = gc.mem_alloc()
+        i = 0
+        while i < 50:
+            call()
+            i += 1
+        found.append(gc.mem_alloc() - before)
+        gc.enable()
+    return found
 
 
 with open(sys.argv[1], "rb") as file:
