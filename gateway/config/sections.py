@@ -263,7 +263,7 @@ class StoreConfig(Section):
     commit_ms: Annotated[Any, BeforeValidator(_commit_ms)] = Field(
         default="auto",
         description="Samples that arrive within this many milliseconds share one commit. "
-        '"auto": 20, and 1000 or more on SD cards.',
+        '"auto": 20, and 2000 or more on SD cards.',
         json_schema_extra={"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 60_000}]},
     )
     retention_days: int = Field(

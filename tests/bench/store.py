@@ -235,7 +235,7 @@ async def main(directory: Path, samples: int, seconds: float) -> None:
         print(f"{f'{per_commit} per commit':32}{handed:12.2f}{pages:14.2f}")
 
     print(f"\n{'ten devices, every 10 s, a day':32}{'MB':>12}{'MB in pages':>14}")
-    for window_s in (1, 5, 10):
+    for window_s in (1, 2, 5, 10):
         handed, pages = await day_written(directory, window_s, hours=1)
         print(f"{f'commits of {window_s} s':32}{handed:12.0f}{pages:14.0f}")
 
