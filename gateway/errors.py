@@ -18,9 +18,17 @@ class GatewayError(Exception):
 
 
 class ConfigError(GatewayError):
-    """A file, key, option or surrounding of ours is wrong. The text says what to do; the program ends with exit 1."""
+    """A file, key, option or surrounding of ours is wrong. The text says what to do; the program ends with
+    `exit_code`."""
 
     code = "config"
+    exit_code: ClassVar[int] = 1
+
+
+class WrongUse(ConfigError):
+    """What was typed is wrong, and nothing else."""
+
+    exit_code = 2
 
 
 class DeviceError(GatewayError):

@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from gateway import __version__
-from gateway.errors import GatewayError
+from gateway.errors import ConfigError, GatewayError
 
 app = typer.Typer(
     name="mpy-gateway",
@@ -69,7 +69,7 @@ def run(arguments: list[str]) -> int:
         code = app(arguments, standalone_mode=False, prog_name="mpy-gateway")
         return code if isinstance(code, int) else 0
     except GatewayError as error:
-        return fail(str(error), 1)
+        return fail(str(error), error.exit_code if isinstance(error, ConfigError) else 1)
     except TyperException as error:
         sentence = error.format_message()
         if sentence.startswith("Usage: "):  # a group without a command: its help

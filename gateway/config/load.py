@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from gateway.config.paths import PREFIX, default_file, state_dir
 from gateway.config.sections import BrokerConfig, Config, DevicesConfig, Door, MqttConfig, Settings, is_loopback
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, WrongUse
 from gateway.problems import Problem, Problems, did_you_mean, dotted, keys_at, model_at
 from gateway.toml_lines import KeyPath, line_of, lines, syntax_error
 
@@ -44,7 +44,9 @@ def load_config(
     loader.credentials(environ)
     settings = loader.settings()
     if loader.problems.found or settings is None:
-        raise ConfigError("\n".join(loader.report()))
+        report = loader.report()
+        typed = all(line.startswith("--set ") for line in report)
+        raise (WrongUse if typed else ConfigError)("\n".join(report))
     config = Config(**dict(settings), state=state_dir(state, environ))
     config._origins.update(loader.origins())
     return config

@@ -51,7 +51,7 @@ log = logging.getLogger("store")
 
 COMMIT_MS = 20
 FLASH_CARD_COMMIT_MS = 2_000
-"""Ten devices with a sample every 10 s write 180 MB a day so, 203 with 1,000 (tests/bench/store); values are so much older."""
+"""Ten devices with a sample every 10 s write 180 MB a day so, 203 with 1,000 (tests/bench/store)."""
 MOST_COMMIT_MS = 5_000
 
 

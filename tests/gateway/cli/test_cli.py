@@ -35,9 +35,9 @@ def test_wrong_use_is_one_line_and_exit_2(words: list[str], says: str) -> None:
     assert "--help" in ended.stderr
 
 
-def one_line_exit_1(words: list[str], *says: str) -> None:
+def one_line(words: list[str], *says: str, code: int = 1) -> None:
     ended = mpy_gateway(*words)
-    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert ended.returncode == code, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
     (ours,) = [line for line in ended.stderr.splitlines() if line.startswith("mpy-gateway: ")]
     assert ended.stderr.endswith(ours + "\n"), "behind whatever was logged before"
@@ -47,7 +47,7 @@ def one_line_exit_1(words: list[str], *says: str) -> None:
 
 def test_no_gateway_running_says_how_to_start_one(tmp_path: Path) -> None:
     for words in (["status"], ["tail"], ["send", "climate-1", "ping"], ["link"], ["emulate"]):
-        one_line_exit_1([*words, "--state", str(tmp_path)], "no gateway runs", "mpy-gateway run")
+        one_line([*words, "--state", str(tmp_path)], "no gateway runs", "mpy-gateway run")
 
 
 @pytest.mark.parametrize("key", ["devices.port", "people.port", "broker.port"])
@@ -58,19 +58,23 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, key: str) -> None:
         port = busy.getsockname()[1]
         settings = [setting for setting in FREE_PORTS if not setting.startswith(f"{key}=")]
         words = ["run", "--state", str(tmp_path / "state"), *set_options(*settings, f"{key}={port}")]
-        one_line_exit_1(words, str(port), "in use")
+        one_line(words, str(port), "in use")
 
 
 def test_a_bad_config_names_file_line_and_key(tmp_path: Path) -> None:
     file = tmp_path / "mpy-gateway.toml"
     file.write_text('[people]\nhost = "127.0.0.1"\nprot = 8080\n')
-    one_line_exit_1(["run", "--config", str(file)], "mpy-gateway.toml:3", "people.prot")
-    one_line_exit_1(["config", "check", "--config", str(file)], "mpy-gateway.toml:3", "people.prot")
+    one_line(["run", "--config", str(file)], "mpy-gateway.toml:3", "people.prot")
+    one_line(["config", "check", "--config", str(file)], "mpy-gateway.toml:3", "people.prot")
+
+
+def test_a_setting_typed_wrong_is_wrong_use() -> None:
+    one_line(["run", "--set", "people.prt=8081"], '--set people.prt: there is no key "prt"', code=2)
 
 
 def test_a_second_gateway_on_one_state_directory_is_refused(tmp_path: Path) -> None:
     with running_gateway(tmp_path / "state"):
-        one_line_exit_1(["run", "--state", str(tmp_path / "state"), *set_options(*FREE_PORTS)], "state")
+        one_line(["run", "--state", str(tmp_path / "state"), *set_options(*FREE_PORTS)], "state")
 
 
 def test_a_locked_database_is_one_line(tmp_path: Path) -> None:
@@ -80,7 +84,7 @@ def test_a_locked_database_is_one_line(tmp_path: Path) -> None:
     other = sqlite3.connect(state / "samples.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     try:
-        one_line_exit_1(["run", "--state", str(state), *set_options(*FREE_PORTS)], "samples.db")
+        one_line(["run", "--state", str(state), *set_options(*FREE_PORTS)], "samples.db")
     finally:
         other.close()
 
@@ -104,4 +108,4 @@ def test_no_room_at_the_start_is_one_line(tmp_path: Path, room_bytes: int) -> No
 
 def test_a_file_where_the_state_directory_should_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("not a directory")
-    one_line_exit_1(["run", "--state", str(tmp_path / "state"), *set_options(*FREE_PORTS)], str(tmp_path / "state"))
+    one_line(["run", "--state", str(tmp_path / "state"), *set_options(*FREE_PORTS)], str(tmp_path / "state"))
