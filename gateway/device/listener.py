@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import InvalidHeaderFormat
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from gateway.device.bucket import Bucket
 from gateway.device.gate import Gate, Guest
 from gateway.device.upgrade import RequestOnly
 from gateway.device.wire import SUBPROTOCOL, TOKEN_SUBPROTOCOL
@@ -39,6 +40,8 @@ BACKLOG: Final = 256
 RETRY_S: Final = (0.1, 1.0)
 """First and longest wait where none can be accepted."""
 CLOSE_S: Final = 5
+CONTROLS_PER_S, CONTROLS_S = 20, 10
+"""Pings and pongs of a device: 20 a second over 10 s. The library answers them where no limit of frames counts."""
 _OUT_OF_THEM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 Handler: TypeAlias = "Callable[[DeviceSocket], Awaitable[None]]"
@@ -231,7 +234,12 @@ class DeviceSocket(ServerConnection):
         self._listener = listener
         receive = protocol.recv_frame
 
+        controls = Bucket(CONTROLS_PER_S, seconds=CONTROLS_S, now_ms=_now_ms())
+
         def receive_frame(frame: Frame) -> None:
+            if frame.opcode in (Opcode.PING, Opcode.PONG) and not controls.try_take(_now_ms()):
+                protocol.fail(CloseCode.POLICY_VIOLATION, "too many pings")  # 64 KB hold 10,000: 70 ms for all others
+                return
             # RFC 6455, 5.4: control frames may stand inside a fragmented message, a close too. The library fails the
             # connection with 1002 instead of answering (Autobahn case 7.1.5), so let it forget the message first.
             if frame.opcode is Opcode.CLOSE:
