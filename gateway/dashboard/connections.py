@@ -16,11 +16,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gateway.config import Limits
+from gateway.dashboard.guard import HEAD_BYTES
 
 LINGER_S = 3.0
 """How long a browser may take to read its close frame before the connection is cut."""
-HEAD_BYTES = 16 * 1024
-"""Most that a request's head may have."""
 
 G = TypeVar("G")
 

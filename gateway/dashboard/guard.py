@@ -33,6 +33,8 @@ TOKEN_PROTOCOL = "bearer."  # noqa: S105 - what stands before the token
 """A page elsewhere cannot set `Authorization` on a WebSocket: it offers the subprotocols FEED_PROTOCOL and this, with
 the API token behind it."""
 
+HEAD_BYTES = 16 * 1024
+"""Most that a request's head may have."""
 BURST_S = 5
 """A stranger may ask as much at once as in so many seconds."""
 STRANGERS = 1000
@@ -59,6 +61,10 @@ HEADERS = (
     (b"permissions-policy", ", ".join(f"{name}=()" for name in NEVER_USED.split()).encode()),
 )
 NO_STORE = (b"cache-control", b"no-store")
+
+
+UNCLEAR = {400, 413, 414, 431, 505}
+"""Refused with these, a connection is closed: where its next request begins cannot be relied on."""
 
 
 class Refused(Exception):
@@ -127,6 +133,12 @@ class Guard:
             await self._app(scope, receive, send)
 
     def _check_size(self, scope: Scope, headers: Headers) -> None:
+        if scope["http_version"] not in {"1.0", "1.1"}:
+            raise Refused(505, "request.invalid", "This door speaks HTTP/1.1.")
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES:  # h11 looks at a half one only
+            raise Refused(431, "request.size", f"The headers of a request may have at most {HEAD_BYTES} bytes.")
+        if b"content-length" in headers and b"transfer-encoding" in headers:  # a proxy might see two requests there
+            raise Refused(400, "request.invalid", "A request says its length, or comes in chunks, not both.")
         if len(scope["raw_path"]) + len(scope["query_string"]) > self._limits.people_url_bytes:
             raise Refused(414, "request.url", f"An address may have at most {self._limits.people_url_bytes} bytes.")
         if any(len(headers.get(name, ())) > 1 for name in (b"host", b"authorization", b"cookie", b"content-length")):
@@ -289,6 +301,8 @@ async def _refuse(scope: Scope, send: Send, refused: Refused) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if refused.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if refused.status in UNCLEAR:
+        headers.append((b"connection", b"close"))
     if refused.status == 429:
         headers.append((b"retry-after", b"1"))
     await send({"type": f"{kind}.response.start", "status": refused.status, "headers": headers})

@@ -54,7 +54,10 @@ SMUGGLED: dict[str, tuple[bytes, set[int]]] = {
     "a path of 64 KB": (request("GET /" + "a" * 65_536 + " HTTP/1.1", *GOOD[1:]), {400, 414}),
     "10,000 headers": (request(*GOOD, *["X: y"] * 10_000), {400, 431}),
     "a line that never ends": (b"G" * 200_000, {400, 414}),
-    "64 KB of subprotocols": (request(*UPGRADE[:-1], *["Sec-WebSocket-Protocol: " + "a," * 3_000 + "a"] * 10), {400, 431}),
+    "64 KB of subprotocols": (
+        request(*UPGRADE[:-1], *["Sec-WebSocket-Protocol: " + "a," * 3_000 + "a"] * 10),
+        {400, 431},
+    ),
 }
 
 
@@ -125,7 +128,12 @@ def test_wrong_missing_revoked_and_foreign_tokens_speak_for_nobody(tmp_path: Pat
             board = await home.enter("bystander")
             revoked, own = await home.add("attic"), await home.add("greenhouse")
             await home.gateway.devices.revoke("attic")
-            for line in ("X: y", f"Authorization: Bearer {revoked}", f"Authorization: Bearer {own[:-1]}", "Authorization: Bearer "):
+            for line in (
+                "X: y",
+                f"Authorization: Bearer {revoked}",
+                f"Authorization: Bearer {own[:-1]}",
+                "Authorization: Bearer ",
+            ):
                 assert status_of(await home.say(home.door, request(*UPGRADE, line))) == 401, line
             impostor = await home.enter("cellar")  # a good token, but of another device
             await impostor.send({"type": "samples", "device": "bystander", "boot": 1, "seq": 0, "t": [1], "values": {}})
