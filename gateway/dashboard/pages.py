@@ -143,8 +143,8 @@ pre { padding: 0.75rem 1rem; border: 1px solid var(--line); border-radius: 0.5re
 code { font-family: ui-monospace, monospace; font-size: 0.92em; }
 form { display: grid; gap: 1rem; margin: 0 0 1.5rem; }
 label { display: grid; gap: 0.25rem; font-weight: 600; }
-input { font: inherit; width: 100%; min-height: 2.75rem; padding: 0 0.75rem; border: 1px solid var(--line);
-  border-radius: 0.5rem; background: var(--surface); color: inherit; }
+input { font: inherit; font-weight: 400; width: 100%; min-height: 2.75rem; padding: 0 0.75rem;
+  border: 1px solid var(--line); border-radius: 0.5rem; background: var(--surface); color: inherit; }
 button { font: inherit; font-weight: 600; min-height: 2.75rem; border: 0; border-radius: 0.5rem;
   background: var(--accent); color: var(--on-accent); cursor: pointer; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }

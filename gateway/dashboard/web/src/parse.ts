@@ -3,6 +3,7 @@
 // A `Check<T>` returns its argument as T or throws `Malformed`. Unknown fields pass: more will come.
 
 import type {
+  ApiToken,
   Asked,
   Broker,
   CommandArgument,
@@ -18,11 +19,15 @@ import type {
   Notice,
   Quantity,
   Refused,
+  Role,
   Scalar,
+  Scope,
   Sensor,
   ServerMessage,
+  Session,
   StorePanel,
   Unsure,
+  User,
 } from "./protocol.ts";
 
 export class Malformed extends Error {}
@@ -325,3 +330,29 @@ export function parseProblem(value: unknown): { code: string; text: string } | n
     return null;
   }
 }
+
+const role = oneOf<Role>("viewer", "admin");
+const scope = oneOf<Scope>("read", "control", "admin");
+
+const session = object<Session>({ who: text, account: orNull(text), role, scope, expires_ms: orNull(number) });
+
+export const parseSession = (value: unknown): Session => session(value, "session");
+
+const user = object<User>({ name: text, role, created_ms: number, changed_ms: number, sessions: number });
+
+export const parseUsers = (value: unknown): User[] => list(user)(fields(value, "users")["users"], "users");
+
+const apiToken = object<ApiToken>({
+  id: text,
+  name: text,
+  scope,
+  account: orNull(text),
+  created_ms: number,
+  expires_ms: orNull(number),
+  used_ms: orNull(number),
+});
+
+export const parseTokens = (value: unknown): ApiToken[] => list(apiToken)(fields(value, "tokens")["tokens"], "tokens");
+
+/** The secret of a token that was just made: it is told this once. */
+export const parseSecret = (value: unknown): string => text(fields(value, "new token")["secret"], "secret");

@@ -235,3 +235,35 @@ export interface CommandResult {
   data: Record<string, Scalar>;
   error: { code: string; text: string } | null;
 }
+
+export type Scope = "read" | "control" | "admin";
+export type Role = "viewer" | "admin";
+
+/** Who is looking. `account` is null for the owner, who came by a link. */
+export interface Session {
+  who: string;
+  account: string | null;
+  role: Role;
+  scope: Scope;
+  expires_ms: number | null;
+}
+
+export interface User {
+  name: string;
+  role: Role;
+  created_ms: number;
+  /** When the password was set. */
+  changed_ms: number;
+  sessions: number;
+}
+
+/** An API token without its secret. `account` is null where the owner made it. */
+export interface ApiToken {
+  id: string;
+  name: string;
+  scope: Scope;
+  account: string | null;
+  created_ms: number;
+  expires_ms: number | null;
+  used_ms: number | null;
+}

@@ -1,7 +1,7 @@
 // The gateway's REST resources, as far as the page uses them.
 
-import { parseCommands, parseEvents, parseGaps, parseHistory, parseProblem, parseQuarantine, parseResult } from "./parse.ts";
-import type { Asked, CommandResult, DeviceEvent, Gap, History, Refused, Scalar } from "./protocol.ts";
+import { parseCommands, parseEvents, parseGaps, parseHistory, parseProblem, parseQuarantine, parseResult, parseSession } from "./parse.ts";
+import type { Asked, CommandResult, DeviceEvent, Gap, History, Refused, Scalar, Session } from "./protocol.ts";
 
 const TIMEOUT_MS = 15_000;
 /** How long a command may wait until it is begun: for a device that is there, and for one that is away. */
@@ -11,7 +11,7 @@ export const AWAY_TIMEOUT_S = 600;
 /** The gateway said no, or nothing. The message is for people. */
 export class RestError extends Error {}
 
-async function call(path: string, init: RequestInit = {}, timeout_ms = TIMEOUT_MS): Promise<unknown> {
+export async function call(path: string, init: RequestInit = {}, timeout_ms = TIMEOUT_MS): Promise<unknown> {
   let response: Response;
   try {
     response = await fetch(path, { ...init, signal: AbortSignal.timeout(timeout_ms) });
@@ -58,7 +58,8 @@ export async function dismiss(id: string): Promise<void> {
   await call(`/api/notices/${encodeURIComponent(id)}`, { method: "DELETE" });
 }
 
-/** False when this browser has to log in. Rejects when the gateway cannot be reached. */
-export async function loggedIn(): Promise<boolean> {
-  return (await fetch("/api/session", { signal: AbortSignal.timeout(TIMEOUT_MS) })).status !== 401;
+/** Who is looking; null: this browser has to log in. Rejects when the gateway cannot be reached. */
+export async function session(): Promise<Session | null> {
+  const response = await fetch("/api/session", { signal: AbortSignal.timeout(TIMEOUT_MS) });
+  return response.status === 401 ? null : parseSession(await response.json());
 }

@@ -4,8 +4,8 @@ import { signal } from "@preact/signals";
 import { Connection } from "./connection.ts";
 import type { Link } from "./link.ts";
 import { parseFrame } from "./parse.ts";
-import type { Samples } from "./protocol.ts";
-import { loggedIn } from "./rest.ts";
+import type { Samples, Session } from "./protocol.ts";
+import * as rest from "./rest.ts";
 import { type Action, EMPTY, reduce, type State } from "./state.ts";
 import type { Trace } from "./trace.ts";
 
@@ -18,6 +18,12 @@ export const link = signal<Link>({ kind: "connecting", since_ms: Date.now(), tri
 
 /** The gateway's clock, renewed once a second: what ages are told by. */
 export const now_ms = signal(Date.now());
+
+/** Who is looking; null until the gateway has told. */
+export const session = signal<Session | null>(null);
+
+/** Whether to offer what changes something. The gateway decides; this only saves a person a refusal. */
+export const mayControl = (): boolean => session.value !== null && session.value.scope !== "read";
 
 /** Messages that could not be read; 0 unless gateway and page disagree. */
 export const unreadable = signal(0);
@@ -74,6 +80,11 @@ function showAges(): void {
   now_ms.value = gatewayNow_ms();
 }
 
+async function loggedIn(): Promise<boolean> {
+  session.value = await rest.session();
+  return session.value !== null;
+}
+
 const connection = new Connection(
   `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/live`,
   loggedIn,
@@ -95,11 +106,15 @@ const connection = new Connection(
       }
     },
     link(next) {
+      if (next.kind === "live" && link.value.kind !== "live") loggedIn().catch(() => {}); // a role may be another one by now
       // The time of the last frame is of no interest while frames come: without this, every frame would redraw the header.
       if (link.value.kind !== "live" || next.kind !== "live") link.value = next;
     },
   },
 );
+
+/** This browser has just logged out. */
+export const leave = (): void => location.assign("/login");
 
 export const retry = (): void => connection.retry();
 

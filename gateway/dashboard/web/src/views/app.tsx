@@ -4,11 +4,12 @@ import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { clockTime, duration, number } from "../format.ts";
-import { DEVICES_HREF, GATEWAY_HREF, parseRoute } from "../route.ts";
-import { link, now_ms, retry, state, unreadable } from "../store.ts";
+import { ACCOUNT_HREF, DEVICES_HREF, GATEWAY_HREF, parseRoute } from "../route.ts";
+import { link, now_ms, retry, session, state, unreadable } from "../store.ts";
 import { nextTheme, theme } from "../theme.ts";
 import { unreachable } from "../unreachable.ts";
 import { linkWords } from "../words.ts";
+import { AccountPage } from "./account-page.tsx";
 import { DeviceList } from "./device-list.tsx";
 import { DevicePage } from "./device-page.tsx";
 import { Dismiss, GatewayPage } from "./gateway-page.tsx";
@@ -68,7 +69,7 @@ function Banner() {
 
 function Page() {
   const here = route.value;
-  const key = here.page === "device" ? here.id : here.page === "gateway" ? "Gateway" : "";
+  const key = here.page === "device" ? here.id : here.page === "gateway" ? "Gateway" : here.page === "account" ? "Account" : "";
   const opened = useRef(false);
 
   useEffect(() => {
@@ -86,6 +87,8 @@ function Page() {
       return <DeviceList />;
     case "gateway":
       return <GatewayPage />;
+    case "account":
+      return <AccountPage />;
     case "device":
       return <DevicePage key={key} id={here.id} />;
     default:
@@ -110,7 +113,7 @@ function Top() {
         <span role="status" aria-live="polite">
           {linkWords(now)}
         </span>
-        <span class="feed-detail" aria-hidden="true">
+        <span class="feed-detail" aria-hidden={kind !== "login"}>
           <FeedDetail />
         </span>
         {trouble && (
@@ -120,6 +123,7 @@ function Top() {
         )}
       </p>
       <GatewayLink />
+      <AccountLink />
       <button type="button" class="quiet theme" onClick={nextTheme}>
         <svg viewBox="0 0 16 16" aria-hidden="true">
           <circle cx="8" cy="8" r="6.25" />
@@ -147,6 +151,19 @@ function GatewayLink() {
   );
 }
 
+function AccountLink() {
+  return (
+    <a class="to-account" href={ACCOUNT_HREF} aria-current={route.value.page === "account" ? "page" : undefined}>
+      <svg viewBox="0 0 16 16" aria-hidden="true">
+        <circle cx="8" cy="5.25" r="2.75" />
+        <path d="M2.75 14c.4-2.9 2.5-4.5 5.25-4.5s4.85 1.6 5.25 4.5" />
+      </svg>
+      <span class="hidden">Account</span>
+      {session.value?.account && <span class="account-name">{session.value.account}</span>}
+    </a>
+  );
+}
+
 function Since({ heard_ms, children }: { heard_ms: number | null; children: ComponentChildren }) {
   return (
     <>
@@ -168,7 +185,7 @@ function FeedDetail() {
     case "login":
       return (
         <>
-          Run <code>mpy-gateway link</code> and open what it prints.
+          <a href="/login">Log in</a> again.
         </>
       );
     case "waiting": {

@@ -3,7 +3,7 @@
 import { bytes, count, duration, number, when } from "../format.ts";
 import type { Broker, Notice, Panel, StorePanel } from "../protocol.ts";
 import * as rest from "../rest.ts";
-import { act, now_ms, state } from "../store.ts";
+import { act, mayControl, now_ms, state } from "../store.ts";
 import { brokerWords, NOT_MEASURED } from "../words.ts";
 import { Fact } from "./delivery.tsx";
 
@@ -45,7 +45,7 @@ function Shown({ panel: { notices, store, brokers } }: { panel: Panel }) {
 
 /** For what has happened: somebody has read it. */
 export function Dismiss({ id }: { id: string }) {
-  if (!id) return null;
+  if (!id || !mayControl()) return null;
   const dismiss = () => {
     rest.dismiss(id).then(() => act({ type: "notice.dismissed", id }), () => {}); // else it stays, and can be tried again
   };
