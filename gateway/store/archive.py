@@ -1,7 +1,8 @@
 """The file of a backup: a plain tar that any tar can list. First `manifest.json`, then the parts it names, in order.
 
 A backup can come from anywhere, so it is read strictly: only plain files of the names below, in the order and of the
-sizes and hashes of the manifest, and nothing of tar's extensions. Encryption will wrap the stream, not change it.
+sizes and hashes of the manifest, and nothing of tar's extensions. Encryption wraps the stream (sealed.py), and does not
+change it.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ import os
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 import msgspec
 
 from gateway.errors import ConfigError
 
-FORMAT = 1
+FORMAT = 2
+"""1, before there was TLS: with hashes of tokens, never sealed, and not with the authority."""
 SAMPLES, REGISTRY, SETTINGS = "samples.db", "registry.db", "mpy-gateway.toml"
 DATABASES = (SAMPLES, REGISTRY)
+AUTHORITY = ("tls/ca.key", "tls/ca.pem")
+"""What boards have pinned. In a directory of its own, which is replaced as a whole."""
 AUTHORITY = ("tls/ca.key", "tls/ca.pem")
 """Boards pin this authority: without it a restored gateway would lock every one of them out. Both, or neither."""
 SMALL = (SETTINGS, *AUTHORITY)
@@ -47,11 +51,25 @@ class Manifest(msgspec.Struct, frozen=True):
     gateway: str
     made_ms: int
     parts: list[Part]
+    secrets: bool = True
+    """Whether it holds what lets somebody in. Without, it is data only. (Format 1 says nothing: it does.)"""
 
     @property
     def bytes(self) -> int:
         """Of all parts together."""
         return sum(part.bytes for part in self.parts)
+
+
+class Source(Protocol):
+    """What an archive is read from. `read` returns fewer bytes at the end alone."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Target(Protocol):
+    """What an archive is written to."""
+
+    def write(self, data: bytes, /) -> int: ...
 
 
 def describe(path: Path, name: str, schema: int) -> Part:
@@ -61,7 +79,7 @@ def describe(path: Path, name: str, schema: int) -> Part:
         return Part(name, os.fstat(file.fileno()).st_size, digest, schema)
 
 
-def write(file: BinaryIO, manifest: Manifest, parts: Iterable[tuple[Part, Path]]) -> None:
+def write(file: Target, manifest: Manifest, parts: Iterable[tuple[Part, Path]]) -> None:
     """The whole archive. Raises OSError."""
     text = msgspec.json.format(msgspec.json.encode(manifest)) + b"\n"
     file.write(_header(MANIFEST, len(text), manifest.made_ms) + text + _padding(len(text)))
@@ -73,7 +91,7 @@ def write(file: BinaryIO, manifest: Manifest, parts: Iterable[tuple[Part, Path]]
     file.write(bytes(2 * _BLOCK))
 
 
-def read_manifest(file: BinaryIO) -> Manifest:
+def read_manifest(file: Source) -> Manifest:
     """Raises ConfigError: this is no backup, or one of a newer version."""
     name, size = _next(file)
     if name != MANIFEST or size > MANIFEST_BYTES:
@@ -99,11 +117,12 @@ def read_manifest(file: BinaryIO) -> Manifest:
     return manifest
 
 
-def unpack(file: BinaryIO, manifest: Manifest, directory: Path) -> None:
+def unpack(file: Source, manifest: Manifest, directory: Path) -> None:
     """All parts into `directory`, which is ours alone, each as the manifest says. Raises ConfigError, OSError."""
     for part in manifest.parts:
         if _next(file) != (part.name, part.bytes):
             raise ConfigError(f"what should be {part.name} is something else")
+        (directory / part.name).parent.mkdir(mode=0o700, exist_ok=True)
         (directory / part.name).parent.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(directory / part.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as target:
@@ -136,7 +155,7 @@ def _padding(size: int) -> bytes:
     return bytes(-size % _BLOCK)
 
 
-def _next(file: BinaryIO) -> tuple[str, int]:
+def _next(file: Source) -> tuple[str, int]:
     """Name and size of the entry that begins here."""
     block = _exactly(file, _BLOCK)
     try:
@@ -148,14 +167,14 @@ def _next(file: BinaryIO) -> tuple[str, int]:
     return info.name, info.size
 
 
-def _exactly(file: BinaryIO, size: int) -> bytes:
+def _exactly(file: Source, size: int) -> bytes:
     data = file.read(size)
     if len(data) != size:
         raise ConfigError("it ends too early: it was not copied whole")
     return data
 
 
-def _copy(source: BinaryIO, target: BinaryIO, part: Part) -> None:
+def _copy(source: Source, target: Target, part: Part) -> None:
     """`part.bytes` bytes, which must have the part's hash."""
     digest, left = hashlib.sha256(), part.bytes
     while left:

@@ -1,6 +1,7 @@
 """Backup: one file that moves a gateway to another machine, made beside a gateway that goes on working.
 
-The file is a plain tar of a manifest and the parts it names (`archive.py`). Restoring it: restore.py.
+The file is a tar of a manifest and the parts it names (archive.py), sealed with a passphrase (sealed.py), or, without
+one, plain, and then without anything that lets somebody in. Restoring it: restore.py.
 
 Two things make it right. Each database is copied from one pinned read transaction: in WAL mode that holds up no commit,
 and the copy is one instant of the file (without the pin SQLite would begin anew at every commit, and never end). And
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from gateway import __version__
 from gateway.errors import ConfigError
-from gateway.store import archive
+from gateway.store import archive, sealed
 from gateway.store.archive import Manifest, Part
 from gateway.store.database import connect, open_problem, primary_code, sync_directory, user_version
 from gateway.store.restore import check_finished
@@ -40,21 +41,30 @@ def make(
     target: Path,
     *,
     now_ms: int,
+    passphrase: str | None = None,
     settings_file: Path | None = None,
     replace: bool = False,
     progress: Progress = lambda done, of: None,
 ) -> Manifest:
     """Back the gateway's data in `state_dir` up into the file `target`, which only its owner can read; `settings_file`
-    goes with it. Returns what is in it. Raises ConfigError, and leaves no half file behind then.
+    goes with it. Sealed with `passphrase` it is all that another machine needs; without one it is plain, and data only.
+    Returns what is in it. Raises ConfigError, and leaves no half file behind then.
 
     The target's disk needs room for twice the data while this runs: for the copies, and for the file."""
-    _check(state_dir, target, replace)
+    if passphrase is not None:
+        sealed.check_passphrase(passphrase)
+    check(state_dir, target, replace)
     try:
         with _scratch(target) as scratch:
-            manifest, parts = _copy_parts(state_dir, scratch, settings_file, now_ms, progress)
+            manifest, parts = _copy_parts(state_dir, scratch, settings_file, passphrase is not None, now_ms, progress)
             finished = scratch / "backup"
             with open_private(finished) as file:
-                archive.write(file, manifest, parts)
+                if passphrase is None:
+                    archive.write(file, manifest, parts)
+                else:
+                    seal = sealed.Seal(file, passphrase)
+                    archive.write(seal, manifest, parts)
+                    seal.close()
                 file.flush()
                 os.fsync(file.fileno())
             finished.replace(target)
@@ -73,7 +83,8 @@ def open_private(path: Path) -> io.BufferedWriter:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
 
-def _check(state_dir: Path, target: Path, replace: bool) -> None:
+def check(state_dir: Path, target: Path, replace: bool) -> None:
+    """Whether a backup could be made just now. Raises ConfigError."""
     check_finished(state_dir)  # else one file could be from before the restore, and one from after it
     for name in archive.DATABASES:
         if not (state_dir / name).is_file():
@@ -113,26 +124,27 @@ def _scratch(target: Path) -> Iterator[Path]:
 
 
 def _copy_parts(
-    state_dir: Path, scratch: Path, settings_file: Path | None, now_ms: int, progress: Progress
+    state_dir: Path, scratch: Path, settings_file: Path | None, secrets: bool, now_ms: int, progress: Progress
 ) -> tuple[Manifest, list[tuple[Part, Path]]]:
     """Consistent copies of all parts in `scratch`, smallest first."""
     registry, samples = scratch / archive.REGISTRY, scratch / archive.SAMPLES
     cursors = read_cursors(state_dir / archive.REGISTRY)  # before the samples: see the head of this file
     copy_database(state_dir / archive.SAMPLES, samples, progress)
     copy_database(state_dir / archive.REGISTRY, registry)
-    gateway_id = _turn_back(registry, cursors)
-    names = [archive.REGISTRY, archive.SAMPLES]
-    small = {archive.SETTINGS: settings_file} if settings_file else {}
-    if (state_dir / archive.AUTHORITY[0]).exists():
-        small |= {name: state_dir / name for name in archive.AUTHORITY}
-    for name, source in small.items():
-        (scratch / name).parent.mkdir(mode=0o700, exist_ok=True)
-        with open_private(scratch / name) as file:
-            file.write(_read(source))
-    parts = [
-        (archive.describe(scratch / name, name, _schema(scratch / name)), scratch / name) for name in (*small, *names)
-    ]
-    return Manifest(archive.FORMAT, __version__, gateway_id, now_ms, [part for part, _ in parts]), parts
+    gateway_id = _turn_back(registry, cursors, secrets)
+    paths = {archive.REGISTRY: registry, archive.SAMPLES: samples}
+    if secrets and (state_dir / archive.AUTHORITY[0]).exists():
+        # read where it lies: no plain copy of the key is ever beside the file, which may be on a stick
+        paths = {name: state_dir / name for name in archive.AUTHORITY} | paths
+        for name in archive.AUTHORITY:
+            _read(state_dir / name)
+    if settings_file is not None:
+        with open_private(scratch / archive.SETTINGS) as copy:
+            copy.write(_read(settings_file))
+        paths = {archive.SETTINGS: scratch / archive.SETTINGS} | paths
+    parts = [(archive.describe(path, name, _schema(path)), path) for name, path in paths.items()]
+    manifest = Manifest(archive.FORMAT, __version__, gateway_id, now_ms, [part for part, _ in parts], secrets)
+    return manifest, parts
 
 
 def _read(path: Path) -> bytes:
@@ -188,11 +200,27 @@ def read_cursors(registry: Path) -> dict[str, bytes]:
         raise ConfigError(open_problem(registry, error)) from error
 
 
-def _turn_back(registry: Path, cursors: dict[str, bytes]) -> str:
-    """Put `cursors` into the copy; one that is younger than these begins anew. Returns the gateway's id."""
+SESSIONS = "session/"
+"""Keys of the registry that are in no backup: who was logged in logs in again."""
+SECRETS = ("token/", "user/", "api-token/")
+"""Keys that are in sealed backups only: hashes of tokens and passwords."""
+_REVOKED = "json_remove(json_set(value, '$.token', ''), '$.next')"
+"""The value of a device as if it had been revoked."""
+
+
+def _turn_back(registry: Path, cursors: dict[str, bytes], secrets: bool) -> str:
+    """Put `cursors` into the copy; one that is younger than these begins anew. Take out of it what is not to be in the
+    backup, also from pages that are free. Returns the gateway's id."""
     with closing(sqlite3.connect(registry, isolation_level=None)) as connection:
         for key, _ in connection.execute(_CURSORS).fetchall():
             connection.execute("UPDATE entries SET value = ? WHERE key = ?", (cursors.get(key), key))
+        for prefix in (SESSIONS, *(() if secrets else SECRETS)):
+            connection.execute("DELETE FROM entries WHERE key GLOB ? || '*'", (prefix,))
+        if not secrets:
+            connection.execute(
+                f"UPDATE entries SET value = CAST({_REVOKED} AS BLOB) WHERE key GLOB 'device/*' AND value NOTNULL"  # noqa: S608 - our own words
+            )
+        connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         row = connection.execute("SELECT value FROM entries WHERE key = 'gateway/id'").fetchone()
         return row[0].decode() if row and row[0] else ""

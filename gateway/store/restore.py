@@ -15,11 +15,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from gateway.errors import ConfigError
-from gateway.store import archive
+from gateway.store import archive, sealed
 from gateway.store.archive import Manifest, Part
 from gateway.store.database import (
     APPLICATION_ID,
@@ -32,6 +33,7 @@ from gateway.store.database import (
     user_version,
 )
 from gateway.store.restored import mark_restored
+from gateway.store.sealed import Unsealed
 
 JOURNAL, UNPACKED = "restoring.json", "restoring"
 ASIDE = "before-restore"
@@ -52,7 +54,18 @@ class _Journal(msgspec.Struct, frozen=True):
     names: list[str]
 
 
-def restore(state_dir: Path, file: Path, *, now_ms: int, replace: bool = False) -> Restored:
+def is_sealed(file: Path) -> bool:
+    """Whether the backup `file` needs a passphrase. Raises ConfigError."""
+    try:
+        with file.open("rb") as stream:
+            return sealed.is_sealed(stream)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def restore(
+    state_dir: Path, file: Path, *, now_ms: int, passphrase: str | None = None, replace: bool = False
+) -> Restored:
     """Make `state_dir` hold what the backup `file` holds. Raises ConfigError; the old data is then as it was.
 
     Where there is data already it is kept aside, and only with `replace`. Not while a gateway runs on `state_dir`."""
@@ -66,7 +79,7 @@ def restore(state_dir: Path, file: Path, *, now_ms: int, replace: bool = False) 
                 "and the backup takes its place"
             )
         try:
-            manifest = _unpack(state_dir, file)
+            manifest = _unpack(state_dir, file, passphrase)
             _prepare(state_dir / UNPACKED, manifest, now_ms)
             journal = _Journal(_free_name(state_dir, now_ms), [part.name for part in manifest.parts])
             _write_journal(state_dir, journal)
@@ -118,12 +131,17 @@ def _locked(state_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def _unpack(state_dir: Path, file: Path) -> Manifest:
+def _unpack(state_dir: Path, file: Path, passphrase: str | None) -> Manifest:
     """The parts, each as the manifest says, in restoring/."""
     directory = state_dir / UNPACKED
     try:
         shutil.rmtree(directory, ignore_errors=True)
-        with file.open("rb") as stream:
+        with file.open("rb") as plain:
+            stream: BinaryIO | Unsealed = plain
+            if sealed.is_sealed(plain):
+                if passphrase is None:
+                    raise ConfigError("it is sealed with a passphrase, which is needed to restore it")
+                stream = Unsealed(plain, passphrase)
             manifest = archive.read_manifest(stream)
             free = shutil.disk_usage(state_dir).free
             if free < manifest.bytes + _SPARE_BYTES:
@@ -131,6 +149,8 @@ def _unpack(state_dir: Path, file: Path) -> Manifest:
                 raise ConfigError(text)
             directory.mkdir(mode=0o700)
             archive.unpack(stream, manifest, directory)
+            if isinstance(stream, Unsealed):
+                stream.finish()
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from error
     except OSError as error:

@@ -72,6 +72,8 @@ def check(world: Rig, device: ScriptedDevice, backed_up: int, forgotten: int) ->
 
 def test_an_old_backup_restored_in_mid_stream_counts_what_is_gone_and_goes_on(tmp_path: Path) -> None:
     file = str(tmp_path / "gateway.backup")
+    (tmp_path / "passphrase").write_text("four words do well\n")
+    sealed = ("--passphrase-file", str(tmp_path / "passphrase"))
 
     async def flow() -> None:
         async with rig(tmp_path, devices=3) as world:
@@ -81,7 +83,7 @@ def test_an_old_backup_restored_in_mid_stream_counts_what_is_gone_and_goes_on(tm
             await world.started()
             await some_more(world)
             acked = [device.acked for device in early]
-            said = await asyncio.to_thread(cli, "backup", file, "--state", str(world.state))
+            said = await asyncio.to_thread(cli, "backup", file, *sealed, "--state", str(world.state))
             assert "samples.db" in said
             world.devices.append(late)
             late.away = False  # a boot that the backup has never heard of
@@ -90,7 +92,7 @@ def test_an_old_backup_restored_in_mid_stream_counts_what_is_gone_and_goes_on(tm
             forgotten = {device.name: device.acked for device in world.devices}
             for device in world.devices:
                 device.may_forget = True
-            said = await asyncio.to_thread(cli, "restore", file, "--replace", "--state", str(world.state))
+            said = await asyncio.to_thread(cli, "restore", file, *sealed, "--replace", "--state", str(world.state))
             assert "before-restore-" in said
             await world.started()
             await some_more(world)

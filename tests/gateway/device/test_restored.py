@@ -18,11 +18,18 @@ def test_a_board_that_started_anew_since_the_backup_is_welcomed_and_what_is_gone
             device = await door.enter()
             await device.samples(0, 20, 20, 20)
             await device.acked(2)
-            backup.make(tmp_path / "state", tmp_path / "file", now_ms=door.server._clock.wall_ms())
+            backup.make(
+                tmp_path / "state",
+                tmp_path / "file",
+                now_ms=door.server._clock.wall_ms(),
+                passphrase="four words do well",
+            )
             await device.samples(3, 20, 20)
             await device.acked(4)
             token = door.tokens["greenhouse"]
-        restore.restore(tmp_path / "new", tmp_path / "file", now_ms=door.server._clock.wall_ms())
+        restore.restore(
+            tmp_path / "new", tmp_path / "file", now_ms=door.server._clock.wall_ms(), passphrase="four words do well"
+        )
         async with open_door(tmp_path / "new") as door:
             door.tokens["greenhouse"] = token
             # boot 1 was all acknowledged, so the board has forgotten it

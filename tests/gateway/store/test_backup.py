@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import shutil
 import sqlite3
@@ -12,11 +13,14 @@ import time
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from gateway.errors import ConfigError
+from gateway.profile import find_node, load_profile
 from gateway.store import archive, backup, database, restore
+from gateway.store.devices import Devices, hash_of
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run
 from tests.gateway.store import disk
@@ -26,6 +30,7 @@ from tests.gateway.store.samples import batch, records, samples, seqs
 
 NOW_MS = 1_790_000_000_000
 CURSOR = "outlet/mqtt.home/cursor"
+PASSPHRASE = "four words do well"
 
 
 async def filled(state: Path, through: int) -> SqliteStore:
@@ -72,9 +77,11 @@ def test_what_is_restored_is_what_was_backed_up(tmp_path: Path) -> None:
         await store.close()
         settings = tmp_path / "some.toml"
         settings.write_text("[people]\nport = 8081\n")
-        manifest = backup.make(tmp_path / "state", tmp_path / "file", now_ms=NOW_MS, settings_file=settings)
+        manifest = backup.make(
+            tmp_path / "state", tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE, settings_file=settings
+        )
         assert (manifest.gateway, manifest.made_ms) == ("gw-12345678", NOW_MS)
-        restore.restore(tmp_path / "other", tmp_path / "file", now_ms=NOW_MS)
+        restore.restore(tmp_path / "other", tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
         other = SqliteStore(tmp_path / "other", commit_ms=1)
         await other.open()
         assert await everything(other) == list(range(2_501))
@@ -120,7 +127,7 @@ def test_beside_a_writer_it_ends_and_holds_one_instant_and_commits_go_on(
         await making
         await store.close()
         assert steps > 5, "too little data for this test"
-        restore.restore(tmp_path / "other", tmp_path / "file", now_ms=NOW_MS)
+        restore.restore(tmp_path / "other", tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
         other = SqliteStore(tmp_path / "other", commit_ms=1)
         await other.open()
         restored = await everything(other)
@@ -252,7 +259,7 @@ def test_a_backup_of_a_killed_gateway_has_what_was_in_its_log(tmp_path: Path) ->
         shutil.copytree(tmp_path / "state", tmp_path / "killed")
         await store.close()
         backup.make(tmp_path / "killed", tmp_path / "file", now_ms=NOW_MS)
-        restore.restore(tmp_path / "other", tmp_path / "file", now_ms=NOW_MS)
+        restore.restore(tmp_path / "other", tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
         other = SqliteStore(tmp_path / "other", commit_ms=1)
         await other.open()
         assert len(records(await other.read("", limit=100))) == 11
@@ -302,3 +309,110 @@ def test_a_file_with_pages_of_before_is_used_backed_up_and_restored(
                 assert connection.execute("PRAGMA page_size").fetchone() == (page_bytes,)
                 (pages,) = connection.execute("PRAGMA wal_autocheckpoint").fetchone()
                 assert pages * page_bytes == database.CHECKPOINT_BYTES
+
+
+# -- secrets
+
+
+async def with_secrets(state: Path) -> dict[str, bytes]:
+    """A gateway's state with one of each secret; returns what is in it of each, and what is there no more."""
+    store = SqliteStore(state, commit_ms=1)
+    await store.open()
+    devices = Devices(store)
+    token = await devices.add("greenhouse", load_profile(find_node("climate-node")))
+    secrets = {"token": hash_of(token)}
+    for key, name in (("user/anna", "password"), ("session/ab12", "session"), ("api-token/cd34", "script")):
+        secrets[name] = f"planted-hash-of-{name}"
+        await store.put(key, json.dumps({"hash": secrets[name]}).encode())
+    await store.put("user/gone", b"planted-hash-of-somebody-gone" * 20)
+    await store.delete("user/gone")
+    secrets["somebody gone"] = "planted-hash-of-somebody-gone"
+    await store.close()
+    (state / "tls").mkdir(mode=0o700)
+    secrets["authority"] = "planted-key-of-the-authority"
+    (state / "tls" / "ca.key").write_text(secrets["authority"])
+    (state / "tls" / "ca.pem").write_text("certificate")
+    return {name: secret.encode() for name, secret in secrets.items()}
+
+
+def test_a_sealed_backup_can_be_read_by_nobody_and_moves_all_but_sessions(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    secrets = run(with_secrets(state))
+    manifest = backup.make(state, tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
+    assert manifest.secrets
+    sealed = (tmp_path / "file").read_bytes()
+    for name, secret in secrets.items():
+        assert secret not in sealed, name
+    for word in (b"SQLite format", b"greenhouse", b"manifest.json"):
+        assert word not in sealed
+    restore.restore(tmp_path / "new", tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
+    assert (tmp_path / "new" / "tls" / "ca.key").read_bytes() == secrets["authority"]
+    assert stat.S_IMODE((tmp_path / "new" / "tls" / "ca.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "new" / "tls").stat().st_mode) == 0o700
+    found = (tmp_path / "new" / "registry.db").read_bytes()
+    assert [name for name, secret in secrets.items() if secret in found] == ["token", "password", "script"]
+
+
+def test_data_only_holds_nothing_that_lets_anybody_in_not_even_where_it_was_deleted(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    secrets = run(with_secrets(state))
+    manifest = backup.make(state, tmp_path / "file", now_ms=NOW_MS)
+    assert not manifest.secrets
+    plain = (tmp_path / "file").read_bytes()
+    for name, secret in secrets.items():
+        assert secret not in plain, name
+    assert b"SQLite format" in plain
+    restore.restore(tmp_path / "new", tmp_path / "file", now_ms=NOW_MS)
+    assert not (tmp_path / "new" / "tls").exists()
+
+    async def look() -> None:
+        store = SqliteStore(tmp_path / "new", commit_ms=1)
+        await store.open()
+        devices = Devices(store)
+        (device,) = await devices.list()
+        assert (device.id, device.revoked) == ("greenhouse", True)
+        assert await store.list("token/") == await store.list("user/") == await store.list("api-token/") == []
+        await store.close()
+
+    run(look())
+
+
+def test_a_wrong_passphrase_or_none_changes_nothing(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    run(with_secrets(state))
+    backup.make(state, tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
+    before = sorted(path.name for path in state.iterdir())
+    for passphrase, says in ((None, "sealed with a passphrase, which is needed"), ("not the one at all", "is wrong")):
+        with pytest.raises(ConfigError, match=says) as caught:
+            restore.restore(state, tmp_path / "file", now_ms=NOW_MS, passphrase=passphrase, replace=True)
+        assert str(caught.value).startswith(f"{tmp_path / 'file'}: ")
+    cut = (tmp_path / "file").read_bytes()[:-1]
+    (tmp_path / "file").write_bytes(cut)
+    with pytest.raises(ConfigError, match="damaged or was changed, or not copied whole"):
+        restore.restore(state, tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE, replace=True)
+    assert sorted(path.name for path in state.iterdir()) == before
+
+
+def test_while_it_is_made_nothing_of_the_authority_lies_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file may be on a stick, where what is deleted can be found again."""
+    state = tmp_path / "state"
+    secrets = run(with_secrets(state))
+    (tmp_path / "stick").mkdir()
+    written = archive.write
+
+    def look(*arguments: Any) -> None:
+        for path in (tmp_path / "stick").rglob("*"):
+            if path.is_file():
+                assert secrets["authority"] not in path.read_bytes()
+                assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        written(*arguments)
+
+    monkeypatch.setattr(archive, "write", look)
+    backup.make(state, tmp_path / "stick" / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
+
+
+def test_a_short_passphrase_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="at least 12 characters"):
+        backup.make(tmp_path / "nowhere", tmp_path / "file", now_ms=NOW_MS, passphrase="short")

@@ -263,7 +263,7 @@ def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused(tmp_path: Path, parts: dict[str, bytes]) -> None:
-    refused(tmp_path, pack(tmp_path / "file", parts, format=2, parts="unknown"), "newer mpy-gateway")
+    refused(tmp_path, pack(tmp_path / "file", parts, format=3, parts="unknown"), "newer mpy-gateway")
 
 
 # ---- the databases in it --------------------------------------------------------------------------------------------

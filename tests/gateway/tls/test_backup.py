@@ -16,6 +16,8 @@ from gateway.tls.authority import DEVICES, Authority
 from tests.aio import run
 from tests.gateway.tls.shake import NOW, NOW_MS, issued
 
+PASSPHRASE = "four words do well"
+
 
 def gateway(state: Path, *, tls: bool = True) -> Authority | None:
     """The data of a gateway that ran once."""
@@ -35,8 +37,8 @@ def gateway(state: Path, *, tls: bool = True) -> Authority | None:
 
 def moved(state: Path, to: Path, **how: bool) -> Path | None:
     file = to.with_suffix(".backup")
-    backup.make(state, file, now_ms=NOW_MS)
-    return restore.restore(to, file, now_ms=NOW_MS, **how).aside
+    backup.make(state, file, now_ms=NOW_MS, passphrase=PASSPHRASE)
+    return restore.restore(to, file, now_ms=NOW_MS, passphrase=PASSPHRASE, **how).aside
 
 
 def test_the_authority_travels_and_the_doors_certificates_are_made_anew(tmp_path: Path) -> None:
@@ -74,5 +76,5 @@ def test_half_an_authority_is_no_backup(tmp_path: Path) -> None:
     gateway(tmp_path / "old")
     (tmp_path / "old" / "tls" / "ca.pem").unlink()
     with pytest.raises(ConfigError, match=r"ca\.pem"):
-        backup.make(tmp_path / "old", tmp_path / "file", now_ms=NOW_MS)
+        backup.make(tmp_path / "old", tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
     assert not (tmp_path / "file").exists()
