@@ -244,8 +244,13 @@ class Link:
         return _WAIT_MS
 
     def _closing(self, now):
-        """Our close frame goes out; then theirs is awaited, and that they close the connection, as servers do."""
-        size = self._net.read_into(self._rx) if self._flush(now) else None
+        """Our close frame goes out; then theirs is awaited, and that they close the connection, as servers do. TLS does
+        not tell that for sure: MicroPython loses its goodbye where it comes with the last bytes."""
+        flushed = self._flush(now)
+        if flushed and self._net.secure and self._ws.event == CLOSE:
+            self._ended(now)
+            return 0
+        size = self._net.read_into(self._rx) if flushed else None
         if size and not self._broke and self._ws.event != CLOSE:
             at = 0
             while at < size and self._ws.event != CLOSE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import hashlib
 import json
 import ssl
 from collections.abc import Awaitable, Callable
@@ -175,3 +176,48 @@ def test_a_board_delivers_over_tls_large_frames_both_ways_and_has_the_date_then(
                 await one.stop()
 
     run(flow(), timeout_s=55)
+
+
+def test_what_the_socket_does_not_take_at_once_goes_later_and_what_comes_meanwhile_is_read(tmp_path: Path) -> None:
+    """The server reads nothing until the board can send no more, and writes a lot meanwhile."""
+    authority = Authority()
+    blocks = 100
+    heard = hashlib.sha256()
+    ours = bytes(range(251)) * 800
+    full = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readexactly(1) == b"!"
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(ours)
+        await full.wait()
+        reader._transport.resume_reading()  # type: ignore[attr-defined]
+        left = blocks * 20_000
+        while left:
+            data = await reader.read(65_536)
+            assert data
+            heard.update(data)
+            left -= len(data)
+        writer.close()
+
+    async def flow() -> dict[str, Any]:
+        (tmp_path / "ca.der").write_bytes(authority.der)
+        async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authority.server(tmp_path)) as server:
+            port = server.sockets[0].getsockname()[1]
+            words = (str(tmp_path / "ca.der"), NAME, str(port), str(blocks), str(len(ours)))
+            board = await asyncio.create_subprocess_exec(
+                *interpreter.command(), str(interpreter.SCRIPTS / "tls_flood.py"), *words,
+                env=interpreter.environment(), stdout=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            assert board.stdout is not None
+            assert await board.stdout.readline() == b"full\n"
+            full.set()
+            found: dict[str, Any] = json.loads(await board.stdout.read())
+            await board.wait()
+        return found
+
+    found = run(flow(), timeout_s=50)
+    assert found["nothing"] > 0
+    assert found["sent_hash"] == heard.hexdigest()
+    assert found["came"] == len(ours)
+    assert found["came_hash"] == hashlib.sha256(ours).hexdigest()

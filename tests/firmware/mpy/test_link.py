@@ -585,6 +585,23 @@ def test_who_is_not_to_be_trusted_is_left_alone_for_30_s():
     check.equal(bench.wait_ms(), 30000)
 
 
+def test_with_tls_the_second_close_frame_ends_it_whoever_sent_it_first():
+    for ours_first in (True, False):
+        bench = Bench()
+        bench.net.secure = True
+        bench.net.shaken = 1000
+        bench.online()
+        if ours_first:
+            bench.link.stop()
+            bench.poll()
+            check.equal(bench.link.state, CLOSING)
+        bench.say(b"\x03\xe8", 0x88)
+        bench.poll()
+        check.equal(bench.link.state, IDLE if ours_first else BACKOFF)
+        check.equal(bench.frames(), [(0x88, b"\x03\xe8")])
+        check.equal(bench.net.open, False)
+
+
 def test_what_tls_holds_back_is_read_as_soon_as_the_frame_in_its_way_has_gone():
     """No socket tells that there is something to read: TLS has taken it out of it."""
     bench = Bench()
