@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
+    from gateway.config import Config
     from gateway.dashboard.auth import Role, Scope
     from gateway.dashboard.people import People
 
@@ -41,7 +42,8 @@ def office(config: Path | None, state: Path | None) -> Iterator[Office]:
     from gateway.cli.common import RunningGateway, read_config
     from gateway.store.database import StateLock, make_state_directory
 
-    directory = read_config(config, state, None, "warning").state
+    effective = read_config(config, state, None, "warning")
+    directory = effective.state
     make_state_directory(directory)
     lock = StateLock(directory)
     try:
@@ -50,7 +52,7 @@ def office(config: Path | None, state: Path | None) -> Iterator[Office]:
         yield ThroughGateway(RunningGateway(directory).call)
         return
     try:
-        yield OnFiles(directory)
+        yield OnFiles(effective)
     finally:
         lock.release()
 
@@ -95,8 +97,8 @@ class ThroughGateway:
 class OnFiles:
     """Where no gateway runs."""
 
-    def __init__(self, state: Path) -> None:
-        self._state = state
+    def __init__(self, config: Config) -> None:
+        self._config = config
 
     def users(self) -> list[Row]:
         async def work(people: People) -> list[Row]:
@@ -142,20 +144,18 @@ class OnFiles:
 
     def _do(self, work: Callable[[People], Awaitable[T]]) -> T:
         from gateway.cli.common import run_loop
+        from gateway.cli.devices import registry_store
         from gateway.clock import Clock
         from gateway.dashboard.people import People
-        from gateway.store.sqlite import SqliteStore
 
         async def with_people() -> T:
-            store = SqliteStore(self._state)
-            await store.open_registry_only()
-            people = People(store, Clock())
-            try:
-                await people.open()
-                return await work(people)
-            finally:
-                people.close()
-                await store.close()
+            async with registry_store(self._config) as store:
+                people = People(store, Clock())
+                try:
+                    await people.open()
+                    return await work(people)
+                finally:
+                    people.close()
 
         return run_loop(with_people())
 

@@ -196,7 +196,8 @@ INJECTED = """async () => {
     form.action = "http://localhost:9/";
     document.body.append(form);
     form.submit();
-    await new Promise((done) => setTimeout(done, 200));
+    for (let wait = 0; wait < 100 && new Set(violations).size < 6; wait++)
+        await new Promise((done) => setTimeout(done, 50));
     return { ran: window.ran, violations: [...new Set(violations)].sort() };
 }"""
 
