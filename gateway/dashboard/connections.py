@@ -13,11 +13,16 @@ from typing import Any, Generic, TypeVar
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gateway.config import Limits
 from gateway.dashboard.guard import HEAD_BYTES
+from gateway.device.bucket import Bucket
 
+FRAMES_PER_S, FRAMES_S = 20, 10
+"""Frames from a browser on the feed: so many a second, so many seconds' worth at once."""
+POLICY_VIOLATION = 1008
 LINGER_S = 3.0
 """How long a browser may take to read its close frame before the connection is cut."""
 
@@ -163,6 +168,10 @@ class FeedConnection(WebSocketsSansIOProtocol):
 
     config: ServerConfig
 
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._said = Bucket(FRAMES_PER_S, seconds=FRAMES_S, now_ms=int(self.loop.time() * 1000))
+
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
         if not self.handshake_complete:  # else it was refused, and there is no scope
@@ -173,9 +182,40 @@ class FeedConnection(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     async def send(self, message: Any) -> None:
+        if self.close_sent and message["type"] == "websocket.send":  # closed by us: to the application it has gone
+            raise ClientDisconnected
         await super().send(message)
         if message["type"] == "websocket.http.response.body":
             self.handshake_complete = True  # refused is complete too; uvicorn would log a fault of the application
+
+    # What a browser says. Nothing is expected but answers to our pings, so nothing is kept; and not much is listened
+    # to: the library answers each ping, and gathers fragments of nothing, without end.
+
+    def handle_ping(self) -> None:
+        if self._listens():
+            super().handle_ping()
+
+    def handle_pong(self, event: Any) -> None:
+        if self._listens():
+            super().handle_pong(event)
+
+    def handle_text(self, event: Any) -> None:
+        self._listens()
+
+    def handle_bytes(self, event: Any) -> None:
+        self._listens()
+
+    def handle_cont(self, event: Any) -> None:
+        self._listens()
+
+    def _listens(self) -> bool:
+        """Whether one more frame may come. If not, the connection ends."""
+        if self._said.try_take(int(self.loop.time() * 1000)):
+            return True
+        if not self.close_sent:
+            self.close_now(POLICY_VIOLATION, "too many frames")
+            self.transport.pause_reading()
+        return False
 
     def close_now(self, code: int, reason: str) -> None:
         """Write the close frame behind whatever still waits, and cut the connection if it is not read soon."""

@@ -14,7 +14,11 @@ from tests.attacks.house import UPGRADE, House, house, request
 
 EACH = 10
 DEADLINE_S = 0.6
-LIMITS = (f"limits.handshake_s={DEADLINE_S}", f"limits.people_head_s={DEADLINE_S}", f"limits.people_body_s={DEADLINE_S}")
+LIMITS = (
+    f"limits.handshake_s={DEADLINE_S}",
+    f"limits.people_head_s={DEADLINE_S}",
+    f"limits.people_body_s={DEADLINE_S}",
+)
 POST = request("POST /login HTTP/1.1", "Host: localhost", "Content-Length: 60000", "Origin: http://localhost")
 SLOW = {
     "nothing at all": (b"", b""),

@@ -13,9 +13,7 @@ from tests.aio import run
 from tests.attacks.house import UPGRADE, House, house, request
 
 MASK = bytes(4)
-HELLO = (
-    b'{"type":"hello","device":"cellar","hardware":"a4","boots":[{"boot":1,"id":"9f3c11d2c01b6a55","first":0,"next":9}]}'
-)
+HELLO = b'{"type":"hello","device":"cellar","hardware":"a4","boots":[{"boot":1,"id":"9f3c11d2c01b6a55","first":0,"next":9}]}'
 FEED = ("GET /api/live HTTP/1.1", "Host: localhost", *UPGRADE[2:-1])
 
 
@@ -41,8 +39,8 @@ BROKEN: dict[str, tuple[bytes, set[int]]] = {
     "a close whose reason is no text": (frame(0x88, struct.pack("!H", 1000) + b"\xff"), {1007}),
     "an exabyte is announced": (b"\x81\xff" + struct.pack("!Q", 1 << 60) + MASK, {1009}),
     "more than any length": (b"\x81\xff" + b"\xff" * 8 + MASK, {1002, 1009}),
-    "fragments of nothing, for ever": (frame(0x01) + frame(0x00) * 200_000, {1009}),
-    "fragments of little, for ever": (frame(0x01, b"a") + frame(0x00, b"a") * 200_000, {1009}),
+    "fragments of nothing, for ever": (frame(0x01) + frame(0x00) * 200_000, {1008, 1009}),
+    "fragments of little, for ever": (frame(0x01, b"a") + frame(0x00, b"a") * 200_000, {1008, 1009}),
     "pings, for ever": (frame(0x89) * 200_000, {1008}),
     "pongs, for ever": (frame(0x8A) * 200_000, {1008}),
 }
@@ -117,7 +115,10 @@ def test_a_compression_that_is_offered_is_not_taken(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with house(tmp_path) as home:
             token = await home.add("cellar")
-            for port, lines in ((home.door, (*UPGRADE, f"Authorization: Bearer {token}")), (home.page, (*FEED, home.bearer))):
+            for port, lines in (
+                (home.door, (*UPGRADE, f"Authorization: Bearer {token}")),
+                (home.page, (*FEED, home.bearer)),
+            ):
                 answer = (await home.say(port, request(*lines, offer))).partition(b"\r\n\r\n")[0]
                 assert answer.startswith(b"HTTP/1.1 101")
                 assert b"deflate" not in answer
