@@ -12,6 +12,8 @@ from gateway.dashboard.shapes import Broker, Notice, Panel, SetAside, StorePanel
 
 BROKER_AWAY_MS = 10_000
 """A broker that is away for less is no news."""
+FAILED_LOGINS = 10
+"""So many in an hour are worth a notice; fewer are people who mistype."""
 UP = frozenset({"connected", "stopped"})
 
 
@@ -24,6 +26,7 @@ def panel(status: Mapping[str, Any], now_ms: int) -> Panel:
         notices += _refused(name, figures)
     for text in status.get("warnings") or []:  # each begins with the name of a setting
         notices.append(Notice("warning", f"{text}.", None))
+    notices += _guessing(status.get("people") or {})
     return Panel(notices, store, brokers)
 
 
@@ -87,6 +90,14 @@ def _refused(name: str, figures: Mapping[str, Any]) -> list[Notice]:
     topic, why = next(iter(refused.items()))
     more = f" and {len(refused) - 1:,} more" if len(refused) > 1 else ""
     return [Notice("warning", _sentence(f"The broker {name} refuses {topic}{more}: {why}"), None)]
+
+
+def _guessing(figures: Mapping[str, Any]) -> list[Notice]:
+    failed = figures.get("failed_logins_hour") or 0
+    if failed < FAILED_LOGINS:
+        return []
+    text = f"{failed:,} logins failed within an hour: somebody may be guessing passwords. The gateway's log says where."
+    return [Notice("warning", text, None)]
 
 
 def _sentence(text: str) -> str:

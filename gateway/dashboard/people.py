@@ -49,6 +49,14 @@ class People:
     def close(self) -> None:
         self._passwords.close()
 
+    def figures(self) -> dict[str, int]:
+        """For `GET /api/status` and the page's notices."""
+        return {
+            "accounts": len(self.accounts),
+            "failed_logins": self.failures.total,
+            "failed_logins_hour": self.failures.last_hour(self._clock.monotonic_ms()),
+        }
+
     def still(self, caller: Caller) -> bool:
         """False as soon as the caller has lost the right to be here."""
         if caller.who == "cli":

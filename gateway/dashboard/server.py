@@ -75,6 +75,7 @@ class PeopleServer:
         self._limits = limits
         self._clock = clock
         self.people = People(store, clock, sessions_per_account=limits.people_sessions)
+        self._extra_status = extra_status
         live = Live()
         view = View(devices, history, presence, live, clock)
         self._feed = Feed(
@@ -84,7 +85,7 @@ class PeopleServer:
             presence,
             clock,
             gateway_id=gateway_id,
-            panel=lambda: panel(extra_status(), clock.wall_ms()),
+            panel=lambda: panel(self._status(), clock.wall_ms()),
             commands=dispatcher.changes,
             queue_bytes=limits.feed_queue_bytes,
         )
@@ -102,7 +103,7 @@ class PeopleServer:
             cookie=self._cookie,
             secure=self._secure,
             new_link=self.one_time_link,
-            extra_status=extra_status,
+            extra_status=self._status,
             dismiss=dismiss,
             started_ms=clock.wall_ms(),
             started_monotonic_ms=clock.monotonic_ms(),
@@ -116,6 +117,10 @@ class PeopleServer:
             host = next(iter(self._config.allowed_hosts), "127.0.0.1")
         host = f"[{host}]" if ":" in host else host
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+
+    def _status(self) -> dict[str, Any]:
+        connections = len(self._server.config.lobby)
+        return {"people": self.people.figures() | {"connections": connections}} | self._extra_status()
 
     def one_time_link(self) -> str:
         """A new link that lets one browser in, once."""

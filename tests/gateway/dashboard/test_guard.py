@@ -12,7 +12,9 @@ from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from gateway.dashboard.connections import Lobby
+from gateway.tls.authority import PEOPLE, Authority
 from tests.aio import run
+from tests.gateway.tls.shake import issued, serving
 
 from .door import Door, close_code, messages, open_door
 
@@ -267,5 +269,22 @@ def test_a_connection_without_a_login_does_not_live_for_ever(tmp_path: Path) -> 
             assert (await anext(messages(known)))["type"] == "snapshot"
             await door.ask("/healthz")
             assert known.state.name == "OPEN"
+
+    run(main())
+
+
+def test_connections_that_never_shake_hands_are_counted_and_cut(tmp_path: Path) -> None:
+    async def main() -> None:
+        pem, _ = issued(Authority.make("gw-test"), PEOPLE)
+        limits = {"people_connections_per_address": 5, "handshake_s": 0.5}
+        async with open_door(tmp_path, tls=serving(tmp_path, pem), limits=limits) as door:
+            lobby = door.server._server.config.lobby
+            idle = [await asyncio.open_connection("127.0.0.1", door.server.port) for _ in range(8)]
+            await until(lambda: len(lobby) == 5)
+            first = await asyncio.wait_for(idle[0][0].read(), 2)
+            assert first == b"", "the oldest made room"
+            await until(lambda: not len(lobby))
+            for _, writer in idle:
+                writer.close()
 
     run(main())

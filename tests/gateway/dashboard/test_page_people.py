@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, expect
 
+from gateway.tls.authority import PEOPLE, Authority
+from tests.gateway.tls.shake import issued, serving
+
 from .conftest import Visitor
 from .test_page_real import DoorInThread, sample
 
@@ -350,3 +353,22 @@ def test_a_link_on_another_site_leads_to_the_page_without_a_new_login(
     page.evaluate("(url) => { location.href = url; }", people.door.server.url)
     live(page)
     assert time.monotonic() - begun < 10
+
+
+def test_under_tls_the_cookie_is_for_tls_and_this_host_alone(visit: Visit, tmp_path: Path) -> None:
+    pem, _ = issued(Authority.make("gw-test"), PEOPLE)
+    gateway = DoorInThread(tmp_path, tls=serving(tmp_path, pem))
+    try:
+        gateway.do(gateway.door.server.people.add("admin", GOOD, "admin"))
+        visitor = visit(ignore_https_errors=True)
+        assert gateway.door.server.url.startswith("https://")
+        log_in(visitor.page, gateway, "admin")
+        (cookie,) = visitor.context.cookies()
+        assert cookie["name"] == "__Host-mpy-gateway-gw-test"
+        assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
+        account(visitor.page, gateway)
+        visitor.page.get_by_role("button", name="Log out", exact=True).click()
+        expect(visitor.page.get_by_role("heading", name="Log in")).to_be_visible()
+        assert visitor.context.cookies() == []
+    finally:
+        gateway.close()

@@ -66,3 +66,10 @@ def test_what_a_broker_refused_is_told_with_the_last_reason() -> None:
 def test_retained_topics_that_a_broker_refuses_are_told() -> None:
     (notice,) = told(refused={"homeassistant/device/greenhouse/config": "not authorised", "a/b": "not authorised"})
     assert notice.text == ("The broker home refuses homeassistant/device/greenhouse/config and 1 more: not authorised.")
+
+
+def test_many_failed_logins_are_a_notice_and_a_few_are_not() -> None:
+    assert panel({"people": {"failed_logins_hour": 9}}, T0_MS).notices == []
+    (notice,) = panel({"people": {"failed_logins_hour": 1200}}, T0_MS).notices
+    assert notice.level == "warning"
+    assert notice.text.startswith("1,200 logins failed within an hour")

@@ -169,6 +169,12 @@ def test_many_guesses_at_once_are_no_way_around(tmp_path: Path) -> None:
             answers = await asyncio.gather(*(log_in(door, "anna", f"guess number {n}") for n in range(20)))
             assert sorted(answer.status for answer in answers)[:FREE] == [401] * FREE
             assert {answer.status for answer in answers} == {401, 429}
+            for n in range(10):
+                door.clock.advance(60_000)
+                await log_in(door, "anna", f"another guess {n}")
+            status = (await door.ask("/api/status", headers=door.bearer)).json
+            assert status["people"]["failed_logins_hour"] >= 10
+            assert "guessing passwords" in status["notices"][0]["text"]
 
     run(main())
 
