@@ -28,6 +28,7 @@ from gateway.store.devices import Devices
 from gateway.store.history import History
 from gateway.store.sqlite import SqliteStore
 from gateway.tls.doors import Doors
+from gateway.tls.names import board_name
 
 log = logging.getLogger("gateway")
 
@@ -73,6 +74,8 @@ class Gateway:
         self.tls.start()
         self._parts.callback(self.tls.stop)
         self.devices = Devices(self.store, devices=config.limits.devices)
+        if self.tls.has_new_authority and self.tls.devices and await self.devices.list():
+            await self._tell_of_new_authority()
         self.history = History(self.store)
         self.presence = Presence()
         self.dispatcher = Dispatcher(self.store, clock)
@@ -135,6 +138,16 @@ class Gateway:
         await self.broker.start()
         self._parts.push_async_callback(self.broker.stop)
         return {"embedded": self.broker.for_the_gateway}
+
+    async def _tell_of_new_authority(self) -> None:
+        """There are boards, and none of them can know it: an update, or a backup without secrets."""
+        text = (
+            "the devices' door speaks TLS with a new authority. Boards that were set up before do not know it, and are "
+            "not served until they do: `mpy-gateway ca ca.der` writes it, to be copied onto each board, and "
+            f'"tls": true, "name": "{board_name(self.id)}" belong under "gateway" in its settings.json'
+        )
+        log.warning(text)
+        await self.store.keep_notice("tls.authority", "warning", text)
 
     async def stop(self) -> None:
         """Devices first, then the way out, the store last. What was received is committed and acknowledged."""

@@ -39,7 +39,7 @@ from gateway.store.feed import Feed, Live
 from gateway.store.gaps import GapRow, gaps
 from gateway.store.history import Counts, EventRow, Latest, Place, QuarantineRow
 from gateway.store.newest import NewestValues
-from gateway.store.notices import Notices
+from gateway.store.notices import Level, Notices
 from gateway.store.port import CommandHandler, Committed, Entry, Load
 from gateway.store.registry import Registry, Watch
 from gateway.store.retention import DAY_MS, Limits
@@ -252,6 +252,10 @@ class SqliteStore:
             "disk_free_bytes": self._space.free_bytes,
             "notices": self._notices.now(),
         }
+
+    async def keep_notice(self, id: str, level: Level, text: str) -> None:
+        """Something has happened that a person should know: shown until it was read, or for 30 days."""
+        await self._notices.keep(id, level, text, self._clock.wall_ms())
 
     async def dismiss_notice(self, id: str) -> bool:
         """Forget a notice that was read. False where there is none with this `id`."""

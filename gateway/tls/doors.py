@@ -117,6 +117,7 @@ class Doors:
         broker = config.broker
         doors: list[Door] = [config.devices, config.people, *([] if config.mqtt else [broker])]
         own = [door for door in doors if door.uses_tls and not door.certificate_file]
+        self.has_new_authority = bool(own) and not (config.state / files.DIRECTORY).exists()
         authority = files.open_authority(config.state, gateway_id) if own else None
 
         def shown(name: str, door: Door, kind: Kind, hosts: list[str]) -> Shown | None:

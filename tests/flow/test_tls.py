@@ -79,15 +79,20 @@ def test_the_command_line_talks_to_nobody_who_shows_another_certificate(gateway,
     assert "its certificate is another" in ended.stderr
 
 
-def test_a_door_in_the_clear_warns_at_the_start_and_as_long_as_it_is_open(tmp_path) -> None:
-    """`127.1` is this machine, but not an address of which the settings know that."""
-    open_door = ("devices.host=127.1", "devices.tls=false", "devices.insecure=true")
-    with running_gateway(tmp_path / "state", *open_door) as gateway:
-        assert "devices.insecure: what passes 127.1:0 can be read" in gateway.state.with_suffix(".log").read_text()
-        status = json.loads(ask(gateway, "status", "--json"))
-        (notice,) = status["notices"]
-        assert (notice["level"], notice["id"]) == ("warning", ""), "it cannot be dismissed"
-        assert notice["text"].startswith("devices.insecure: ")
+def test_a_door_in_the_clear_and_boards_that_cannot_know_the_authority_are_told(tmp_path) -> None:
+    """`127.1` is this machine, but not an address of which the settings know that. The board was added before there
+    was TLS."""
+    state = tmp_path / "state"
+    assert mpy_gateway("devices", "add", "greenhouse", "--node", "climate-node", "--state", str(state)).returncode == 0
+    page_in_the_clear = ("people.host=127.1", "people.tls=false", "people.insecure=true")
+    with running_gateway(state, "devices.tls=true", *page_in_the_clear) as gateway:
+        log = gateway.state.with_suffix(".log").read_text()
+        assert "WARN  gateway people.insecure: what passes 127.1:0 can be read by anyone" in log
+        assert "Boards that were set up before do not know it" in log
+        told = {notice["id"]: notice for notice in json.loads(ask(gateway, "status", "--json"))["notices"]}
+        assert set(told) == {"", "tls.authority"}
+        assert told[""]["text"].startswith("people.insecure: "), "it stands as long as it holds: nobody can dismiss it"
+        assert "`mpy-gateway ca ca.der`" in told["tls.authority"]["text"]
 
 
 def test_emulated_boards_speak_tls_and_nothing_is_lost(tmp_path) -> None:
