@@ -136,7 +136,7 @@ def _why_by_date(certificate: x509.Certificate, kind: Kind, date: Date) -> str:
     now, ends = date.earliest, certificate.not_valid_after_utc
     if not date.trusted:  # what was made when the date was known is better than what we could make
         return "it has ended" if ends <= now else ""
-    if certificate.not_valid_before_utc > now or ends > now + kind.lifetime:
+    if ends > now + kind.lifetime:  # one that begins later is among these
         return "it was made when the clock was wrong"
     if ends - now < kind.lifetime / 3:
         return f"it ends on {ends:%Y-%m-%d}"
