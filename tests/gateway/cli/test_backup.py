@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.commands import mpy_gateway, running_gateway
-from tests.gateway.cli.test_cli import one_line_exit_1
+from tests.gateway.cli.test_cli import one_line
 
 PASSPHRASE = "four words do well"
 
@@ -30,8 +30,8 @@ def test_beside_a_running_gateway_backup_works_and_restore_is_refused(tmp_path: 
         assert ended.returncode == 0, ended.stderr
         assert f"{file}: backup of gw-" in ended.stdout
         assert "samples.db" in ended.stdout
-        one_line_exit_1(["restore", str(file), *sealed, "--state", str(state)], "in use by another gateway")
-        one_line_exit_1(["backup", str(file), "--state", str(state)], "exists already", "--replace")
+        one_line(["restore", str(file), *sealed, "--state", str(state)], "in use by another gateway")
+        one_line(["backup", str(file), "--state", str(state)], "exists already", "--replace")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     for secret in (token, PASSPHRASE, hashlib.sha256(token.encode()).hexdigest()):
         assert secret.encode() not in file.read_bytes()
@@ -42,10 +42,10 @@ def test_beside_a_running_gateway_backup_works_and_restore_is_refused(tmp_path: 
     assert "restored gw-" in ended.stdout
     assert str(tmp_path / "new" / "mpy-gateway.toml") in ended.stdout
     assert "greenhouse" in mpy_gateway("devices", "list", "--state", str(tmp_path / "new")).stdout
-    one_line_exit_1(["restore", str(file), *sealed, "--state", str(tmp_path / "new")], "--replace")
-    one_line_exit_1(["restore", str(file), "--state", str(tmp_path / "other")], "no terminal", "--passphrase-file")
+    one_line(["restore", str(file), *sealed, "--state", str(tmp_path / "new")], "--replace")
+    one_line(["restore", str(file), "--state", str(tmp_path / "other")], "no terminal", "--passphrase-file")
     (tmp_path / "passphrase").write_text("another passphrase\n")
-    one_line_exit_1(["restore", str(file), *sealed, "--state", str(tmp_path / "other")], "the passphrase is wrong")
+    one_line(["restore", str(file), *sealed, "--state", str(tmp_path / "other")], "the passphrase is wrong")
 
 
 def at_a_terminal(*command: str, typed: str) -> tuple[int, str]:
@@ -84,7 +84,7 @@ def test_the_passphrase_is_asked_for_twice_and_never_seen(tmp_path: Path) -> Non
 def test_data_only_needs_no_passphrase_and_says_what_that_means(tmp_path: Path) -> None:
     state, file = str(tmp_path / "state"), str(tmp_path / "file")
     with running_gateway(tmp_path / "state"):
-        one_line_exit_1(["backup", file, "--state", state], "no terminal", "--passphrase-file", "--no-secrets")
+        one_line(["backup", file, "--state", state], "no terminal", "--passphrase-file", "--no-secrets")
         ended = mpy_gateway("backup", file, "--no-secrets", "--state", state)
         assert "nothing that lets anybody in" in ended.stdout
     ended = mpy_gateway("restore", file, "--state", str(tmp_path / "new"))
@@ -99,7 +99,7 @@ def test_without_a_file_it_is_wrong_use(command: str) -> None:
 
 
 def test_what_cannot_be_is_one_line(tmp_path: Path) -> None:
-    one_line_exit_1(["backup", str(tmp_path / "file"), "--state", str(tmp_path)], "no gateway's data", "--state")
-    one_line_exit_1(["restore", str(tmp_path / "file"), "--state", str(tmp_path / "new")], "file", "No such file")
+    one_line(["backup", str(tmp_path / "file"), "--state", str(tmp_path)], "no gateway's data", "--state")
+    one_line(["restore", str(tmp_path / "file"), "--state", str(tmp_path / "new")], "file", "No such file")
     (tmp_path / "file").write_text("something else")
-    one_line_exit_1(["restore", str(tmp_path / "file"), "--state", str(tmp_path / "new")], "file")
+    one_line(["restore", str(tmp_path / "file"), "--state", str(tmp_path / "new")], "file")
