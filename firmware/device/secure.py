@@ -10,6 +10,7 @@ refuses one that turns out to have expired when the gateway has told the date, a
 """
 
 import tls
+from errno import ENOMEM
 from micropython import const
 
 from device.link import Untrusted
@@ -49,7 +50,10 @@ class Secure:
         """The stream to use from now on. The first `write` that takes something has verified the gateway; before, it
         takes None, or raises what is to be given to `refusal`."""
         self._until = ""
-        return self._context.wrap_socket(socket, server_hostname=self._name, do_handshake_on_connect=False)
+        try:
+            return self._context.wrap_socket(socket, server_hostname=self._name, do_handshake_on_connect=False)
+        except OSError as error:
+            raise self.refusal(error)
 
     def refusal(self, error):
         """What to raise for what the handshake raised: Untrusted, where only a person can mend it, or OSError."""
@@ -65,6 +69,8 @@ class Secure:
             return self._untrusted("it speaks no TLS. " + _PLAIN)
         if error.errno == _ALERT:
             return self._untrusted("it does not want our handshake: TLS 1.2, ECDHE and AES-GCM must be allowed there")
+        if error.errno == ENOMEM:
+            return OSError("TLS: too little memory: it takes 28 KB beside MicroPython's own")
         if error.errno != _EOF:
             return error if error.errno > 0 else OSError("TLS: %s" % error)
         self._ends += 1
@@ -92,7 +98,7 @@ class Secure:
         """mbedtls calls it with each certificate of the chain that it has parsed. 0: go on."""
         try:
             until = valid_until(certificate)
-        except (IndexError, UnicodeError):  # it must not fly through mbedtls
+        except (IndexError, ValueError):  # it must not fly through mbedtls
             return -1
         if not self._until or until < self._until:
             self._until = until
@@ -100,7 +106,8 @@ class Secure:
 
 
 def valid_until(certificate):
-    """When a certificate (DER) ends (RFC 5280, 4.1), as YYYYMMDDhhmmss: texts that compare as the times do."""
+    """When a certificate (DER) ends (RFC 5280, 4.1), as YYYYMMDDhhmmss: texts that compare as the times do.
+    IndexError or ValueError where it is none."""
     at, _ = _inside(certificate, 0)
     at, _ = _inside(certificate, at)  # TBSCertificate
     if certificate[at] == _VERSION:
@@ -113,6 +120,8 @@ def valid_until(certificate):
     text = bytes(certificate[start : end - 1]).decode()  # without its Z
     if certificate[at] == _UTC_TIME:  # two digits of the year
         text = ("20" if text < "5" else "19") + text
+    if len(text) != 14 or not text.isdigit():
+        raise ValueError("not a time")
     return text
 
 

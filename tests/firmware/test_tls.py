@@ -89,6 +89,7 @@ def test_each_wrong_gateway_is_refused_with_a_line_of_its_own_and_told_nothing(t
                 all_wrong=(await servers.gateway(other.server(tmp_path, "x", ends=NOW - DAY))).port,
                 http=await servers.plain(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
                 garbage=await servers.plain(bytes(range(256))),
+                alert=await servers.plain(b"\x15\x03\x03\x00\x02\x02\x28"),  # fatal: handshake failure
                 closes=(await servers.plain(b""), 4),
                 silent=await servers.plain(None),
             )
@@ -106,11 +107,12 @@ def test_each_wrong_gateway_is_refused_with_a_line_of_its_own_and_told_nothing(t
     assert "not signed by the CA in /ca.der" in first["all_wrong"]
     assert "speaks no TLS" in first["http"]
     assert "speaks no TLS" in first["garbage"]
+    assert "does not want our handshake" in first["alert"]
     assert first["closes"].endswith("the gateway ended the handshake")
     assert first["silent"].endswith("no answer to the handshake: the gateway is slow, or speaks no TLS")
     for line in first.values():
         assert len(line) <= 200, "log.clean cuts it"
-    for kind in ("other_ca", "other_name", "expired", "future", "all_wrong", "http", "garbage"):
+    for kind in ("other_ca", "other_name", "expired", "future", "all_wrong", "http", "garbage", "alert"):
         assert found[kind]["waits"][0] >= PERSON_MS, kind
     for kind in ("silent", "closes"):
         assert found[kind]["waits"][0] < 1_500, kind
