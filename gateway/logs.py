@@ -14,7 +14,9 @@ import traceback
 from typing import Any, Final, Literal, TextIO
 
 LINE_LIMIT: Final = 2_000
-"""Characters of one line, traceback aside."""
+"""Characters of one line."""
+MOST_LINES: Final = 100
+"""Of one traceback."""
 _CUT = "..."
 
 _COLOURS = {
@@ -89,20 +91,27 @@ class JsonLines(logging.Formatter):
         line: dict[str, Any] = {
             "ts": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
-            "part": record.name,
+            "part": clean(record.name, 40),
             "text": clean(record.getMessage(), LINE_LIMIT),
         }
-        line |= {key: _jsonable(value) for key, value in vars(record).items() if key not in _OWN and key not in line}
+        line |= {
+            clean(key, 40): _jsonable(value)
+            for key, value in vars(record).items()
+            if key not in _OWN and key not in line
+        }
         if lines := _traceback(record):
             line["traceback"] = "\n".join(lines)
         return json.dumps(line, ensure_ascii=False)
 
 
 def _traceback(record: logging.LogRecord) -> list[str]:
-    """The lines of the record's traceback and stack, each cleaned."""
+    """The lines of the record's traceback and stack, each cleaned. Of many the first and the last are told."""
     text = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
     text += record.stack_info or ""
-    return [clean(line, LINE_LIMIT) for line in text.splitlines()]
+    lines = text.splitlines()
+    if len(lines) > MOST_LINES:  # an exception may hold text from outside, with as many lines as it likes
+        lines[MOST_LINES // 2 : -MOST_LINES // 2] = [f"... {len(lines) - MOST_LINES:,} lines more ..."]
+    return [clean(line, LINE_LIMIT) for line in lines]
 
 
 def _jsonable(value: object) -> object:

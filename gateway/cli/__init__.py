@@ -8,6 +8,7 @@ with a traceback.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +59,7 @@ def root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
+    os.umask(0o077)  # whatever we write is for its owner alone, from its first moment on
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -77,7 +77,7 @@ def add(
 
     async def work() -> tuple[str, BoardTrust | None]:
         if files:
-            files.mkdir(parents=True)  # before the identity: an error must not leave one behind
+            files.mkdir(mode=0o700, parents=True)  # before the identity: an error must not leave one behind
         async with registry_store(effective) as store:
             trust = None
             if files and devices_tls(effective):

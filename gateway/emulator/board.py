@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.config import write_private
 from gateway.emulator import page as hardware
 from gateway.emulator.image import Content, FlashImage
 from gateway.emulator.interpreter import Interpreter, find_interpreter
@@ -130,7 +131,7 @@ class EmulatedBoard:
         if self._supervisor is not None:
             raise ConfigError(f"the emulated board in {self.directory} is running already")
         interpreter = self._interpreter or find_interpreter()
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         page = self._open_page()
         try:
             await asyncio.to_thread(self.flash.install, self._contents(), self.directory / "installed.json")
@@ -175,7 +176,7 @@ class EmulatedBoard:
         has happened once; then the board is off."""
         if (operation is not None and operation < 1) or not 0 <= torn <= 1:
             raise ValueError("operation counts from 1, torn goes from 0 to 1")
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         page = self._page or HardwarePage(self.directory / "hardware.page")
         try:
             page.set("flash_cut_at", 0)
@@ -336,7 +337,7 @@ class EmulatedBoard:
         page.set("boots", page.get("boots") + 1)
         page.set("reset_cause", cause)
         circuit["wrap_in_ms"] = _wrap_in_ms(self.seed, page.get("boots"))
-        (self.directory / "circuit.json").write_text(json.dumps(circuit, indent=1))
+        write_private(self.directory / "circuit.json", json.dumps(circuit, indent=1))
         self.ended, self._booted = None, False
         heap_bytes = circuit["heap_bytes"] + ROM_HEAP_BYTES
         self._process = process = BoardProcess(interpreter, self.directory.resolve(), heap_bytes, self._print)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.config import private_opener, write_private
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class FlashImage:
     def erase(self) -> None:
         """As from the factory: no file system at all."""
         try:
-            with self._path.open("wb") as file:
+            with open(self._path, "wb", opener=private_opener) as file:  # it holds the board's token
                 for _ in range(BLOCKS):
                     file.write(b"\xff" * BLOCK_BYTES)
         except OSError as error:
@@ -89,7 +90,7 @@ class FlashImage:
             for path in sorted(present & before.keys() - contents.keys()):
                 flash.remove(path)
                 changed.append(path)
-        record.write_text(json.dumps(hashes, indent=1))
+        write_private(record, json.dumps(hashes, indent=1))
         return changed
 
     @contextmanager

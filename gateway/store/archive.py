@@ -102,7 +102,7 @@ def read_manifest(file: Source) -> Manifest:
         if (version := msgspec.json.decode(text, type=_Format).format) > FORMAT:
             raise ConfigError(f"it was made by a newer mpy-gateway (backup format {version}, this one knows {FORMAT})")
         manifest = msgspec.json.decode(text, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:  # RecursionError: lists in lists in lists
         raise NotABackup from error
     names = [part.name for part in manifest.parts]
     known = {*DATABASES, *SMALL}

@@ -83,6 +83,45 @@ def test_a_traceback_follows_on_lines_of_its_own():
     assert lines[-1] == r"  OSError: disk\x1bfull"
 
 
+@pytest.mark.parametrize("text_format", ["text", "json"])
+def test_a_traceback_has_an_end_too(text_format):
+    def say(log):
+        try:
+            raise OSError("\n".join(f"line {number}" + "x" * 10_000 for number in range(100_000)))
+        except OSError:
+            log.exception("cannot write")
+
+    line = written(text_format, say=say)
+    assert len(line) < (logs.MOST_LINES + 5) * (logs.LINE_LIMIT + 10)
+    assert "Traceback (most recent call last)" in line
+    assert "lines more ..." in line
+
+
+@pytest.mark.parametrize("text_format", ["text", "json"])
+@pytest.mark.parametrize("way", ["argument", "message", "extra", "exception", "name"])
+def test_no_way_into_a_line_makes_a_second_one(text_format, way):
+    hostile = "x\r\n19:02:11 INFO  people  admin logged in\x1b[1A\x85\u2028\x00"
+
+    def say(log):
+        if way == "argument":
+            log.warning("device %s", hostile)
+        elif way == "message":
+            log.warning(hostile)
+        elif way == "extra":
+            log.warning("said", extra={"device": hostile})
+        elif way == "name":
+            logging.getLogger(hostile).warning("said")
+        else:
+            try:
+                raise OSError(hostile)
+            except OSError as error:
+                log.warning("failed: %s", error)
+
+    line = written(text_format, say=say)
+    assert line.count("\n") == 1
+    assert not set("\r\x1b\x85\u2028\x00") & set(line)
+
+
 def test_json_lines_are_json_with_what_was_given_as_extra():
     def say(log):
         log.warning(

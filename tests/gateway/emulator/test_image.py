@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,21 @@ for _ in range(20):
         assert board.flash_erases >= 10
 
     run(scenario())
+
+
+def test_what_a_board_leaves_on_disk_is_its_owners_alone(tmp_path: Path, interpreter: Interpreter) -> None:
+    """Its flash has the device's token."""
+
+    async def scenario() -> None:
+        board = make_board(tmp_path / "boards" / "one", interpreter, "print('here')")
+        async with powered(board):
+            await printed(board, "here")
+
+    before = os.umask(0)
+    try:
+        run(scenario())
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "boards" / "one").rglob("*") if path.is_file()]
+    assert any(path.stat().st_size > 1 << 20 for path in files)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in files} == {path.name: 0o600 for path in files}

@@ -76,13 +76,13 @@ def test_a_lock_is_for_one_and_free_again(tmp_path: Path) -> None:
     two.release()
 
 
-def test_a_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
-    """It may be systemd's, with a group that reads it."""
+def test_a_directory_that_is_there_is_narrowed(tmp_path: Path) -> None:
+    """systemd makes it 0755. More: test_private.py."""
     directory = tmp_path / "state"
     directory.mkdir()
     directory.chmod(0o750)
     make_state_directory(directory)
-    assert directory.stat().st_mode & 0o777 == 0o750
+    assert directory.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:

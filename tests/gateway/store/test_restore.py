@@ -236,6 +236,15 @@ def test_sizes_that_cannot_be_true_are_refused(tmp_path: Path, parts: dict[str, 
     refused(tmp_path, pack(tmp_path / "file", huge), "cannot be true")
 
 
+@pytest.mark.parametrize(
+    "text", [b'{"format":1,"x":' + b"[" * 60_000, b"[" * 65_536, b'{"format":' + b"9" * 60_000 + b"}"], ids=len
+)
+def test_a_manifest_that_is_a_bomb_is_refused(tmp_path: Path, text: bytes) -> None:
+    with tarfile.open(tmp_path / "file", "w", format=tarfile.GNU_FORMAT) as tar:
+        add(tar, "manifest.json", text)
+    refused(tmp_path, tmp_path / "file", "is no backup")
+
+
 def test_a_changed_byte_is_found(tmp_path: Path, parts: dict[str, bytes]) -> None:
     good = pack(tmp_path / "file", parts).read_bytes()
     place = good.index(b"SQLite format 3") + 500
