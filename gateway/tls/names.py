@@ -22,28 +22,28 @@ def board_name(gateway_id: str) -> str:
 def certificate_names(gateway_id: str, hosts: Iterable[str]) -> list[str]:
     """All names for a certificate, what boards verify first. `hosts`: where the door listens, and what else the
     settings call it."""
-    found = [board_name(gateway_id), *_host_names(), *_LOOPBACK]
-    for host in hosts:
-        found += own_addresses() if host.strip("[]") in WILDCARDS else [host]
+    found = [board_name(gateway_id), *_host_names(), *_LOOPBACK, *map(reachable, hosts)]
     return list(dict.fromkeys(filter(None, map(_name, found))))
 
 
 def reachable(host: str) -> str:
     """Where others find what listens on `host`: an address of this machine where it listens on all."""
-    return next(iter(own_addresses()), host) if host.strip("[]") in WILDCARDS else host
+    return (own_address() or host) if host.strip("[]") in WILDCARDS else host
 
 
-def own_addresses() -> list[str]:
-    """The addresses others reach this machine by: those it would use itself, of each family."""
-    found = []
+def own_address() -> str:
+    """The address others reach this machine by: the one it would use itself. Empty without a network.
+
+    An IPv6 address only where there is no other: those change by the day, and each change is a new certificate, which a
+    browser asks about again where it does not know the authority."""
     for family, elsewhere in _ELSEWHERE:
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect((elsewhere, 9))
-                found.append(str(probe.getsockname()[0]))
+                return str(probe.getsockname()[0])
         except OSError:
-            continue  # no network, or none of this family
-    return found
+            continue  # none of this family
+    return ""
 
 
 def _host_names() -> list[str]:
@@ -55,6 +55,8 @@ def _host_names() -> list[str]:
 def _name(text: str) -> str:
     """An address or a DNS name as a certificate holds it; empty where it is neither."""
     text = text.strip("[]").partition("%")[0].lower()
+    if text in WILDCARDS:
+        return ""
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:

@@ -25,7 +25,7 @@ from tests.gateway.tls.shake import DAY_MS, NAME, NOW_MS, shake
 @pytest.fixture(autouse=True)
 def name_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "pi")
-    monkeypatch.setattr("gateway.tls.names.own_addresses", lambda: ["192.168.1.5"])
+    monkeypatch.setattr("gateway.tls.names.own_address", lambda: "192.168.1.5")
 
 
 def load(folder: Path, *overrides: str) -> Config:
@@ -136,9 +136,13 @@ def test_a_new_address_gets_into_the_peoples_certificate(tmp_path, monkeypatch) 
     before = shown(both.people)
     both.look()
     assert shown(both.people) == before
-    monkeypatch.setattr("gateway.tls.names.own_addresses", lambda: ["10.0.0.7"])
+    monkeypatch.setattr("gateway.tls.names.own_address", lambda: "10.0.0.7")
     both.look()
-    assert shown(both.people) != before
+    renewed = shown(both.people)
+    assert renewed != before
+    monkeypatch.setattr("gateway.tls.names.own_address", lambda: "")  # the cable is out
+    both.look()
+    assert shown(both.people) == renewed
 
 
 def test_a_first_start_without_a_date_is_put_right_when_it_is_known(tmp_path) -> None:
