@@ -6,6 +6,7 @@ first, so that nothing arrives that has no way out.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from gateway.config import Config, MqttConfig, write_private
 from gateway.dashboard.server import PeopleServer
 from gateway.device.server import DeviceServer
 from gateway.errors import ConfigError
+from gateway.forget import forget
 from gateway.identity import gateway_id
 from gateway.mqtt.bridge import Bridge
 from gateway.mqtt.embedded import EmbeddedBroker
@@ -46,6 +48,7 @@ class Gateway:
         self.broker: EmbeddedBroker | None = None
         self.bridges: list[Bridge] = []
         self._parts = AsyncExitStack()
+        self._forgetting = asyncio.Lock()
 
     async def start(self) -> None:
         try:
@@ -108,6 +111,7 @@ class Gateway:
             state=config.state,
             extra_status=self.status,
             dismiss=self.store.dismiss_notice,
+            forget=self.forget,
             tls=self.tls.people.context if self.tls.people else None,
         )
         await self.people.start()
@@ -152,6 +156,20 @@ class Gateway:
     async def stop(self) -> None:
         """Devices first, then the way out, the store last. What was received is committed and acknowledged."""
         await self._parts.aclose()
+
+    async def forget(self, device: str) -> bool:
+        """See gateway/forget.py. One after the other."""
+        names = [f"mqtt.{bridge.name}" for bridge in self.bridges]
+        async with self._forgetting:
+            return await forget(
+                device,
+                self.store,
+                self.devices,
+                sources=[self.door.forget, self.dispatcher.forget],
+                outlets=[*(bridge.forget for bridge in self.bridges), self.people.forget],
+                running=names,
+                configured=names,
+            )
 
     @property
     def devices_url(self) -> str:

@@ -79,3 +79,23 @@ class Collapsed:
 
 
 _MILESTONES: Final = frozenset(10**power for power in range(1, 10))
+
+
+def rotation_words(device: str, rotation: str, *, connected: bool) -> str:
+    """How far a device is with its new token (`Rotation` of store/devices.py)."""
+    if not rotation:
+        return f"{device} has its new token; the old one opens nothing any more"
+    if rotation == "sent":
+        return f"{device} was sent a new token and has not come with it yet; until it does, the old one stays valid"
+    if connected:
+        return f"{device} could not be sent its new token now (the log says why): it gets it when it connects next"
+    return f"{device} is not connected: it gets its new token when it comes; until it uses it, the old one stays valid"
+
+
+def forgotten_words(device: str, *, is_clean: bool) -> str:
+    """What was erased, and what was not."""
+    left = "" if is_clean else " Its last pages are overwritten when the gateway restarts (something was reading)."
+    return (
+        f"{device} is forgotten.{left} Not erased: backups, files named before-restore-... and samples.db.damaged-...,"
+        " and what brokers and their subscribers have stored"
+    )

@@ -78,15 +78,19 @@ def devices_tls(config: Config) -> bool:
     return url.startswith("wss:")
 
 
+class NotRunning(ConfigError):
+    """There is no gateway to ask."""
+
+
 class RunningGateway:
-    """The gateway on a state directory, through its people's door. Raises `ConfigError` when none runs."""
+    """The gateway on a state directory, through its people's door. Raises `NotRunning` when none runs."""
 
     def __init__(self, state: Path) -> None:
         try:
             self.run = json.loads((state / "run.json").read_text())
             self.token = (state / "cli.token").read_text().strip()
         except FileNotFoundError:
-            raise ConfigError(
+            raise NotRunning(
                 f"no gateway runs on {state}. Start one with: mpy-gateway run (or name its directory with --state DIR)"
             ) from None
         except PermissionError:
@@ -112,7 +116,9 @@ class RunningGateway:
                 raise ConfigError(
                     f"what answers at {self.url} is not this gateway: its certificate is another"
                 ) from None
-            raise ConfigError(f"the gateway at {self.url} does not answer: it was stopped, or is starting") from None
+            refused = isinstance(getattr(error, "reason", error), ConnectionRefusedError)
+            kind = NotRunning if refused else ConfigError
+            raise kind(f"the gateway at {self.url} does not answer: it was stopped, or is starting") from None
 
     @property
     def feed_url(self) -> str:

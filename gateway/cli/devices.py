@@ -15,6 +15,7 @@ from gateway.cli import ConfigFile, StateDir, app
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
+    from gateway.cli.common import RunningGateway
     from gateway.config import Config
     from gateway.profile import Profile
     from gateway.store.devices import DeviceInfo, Devices
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 group = typer.Typer(help="Say which devices may connect.", no_args_is_help=True)
 app.add_typer(group, name="devices")
+
+FORGET_S = 3600
+"""A device of years has gigabytes; some 10 s each."""
 
 
 @asynccontextmanager
@@ -51,11 +55,19 @@ async def registry_store(config: Config) -> AsyncIterator[Store]:
 def add(
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="Its id: a-z, 0-9, - and _, at most 32.")],
     node: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--node", metavar="NODE", help="What it is: a name from hardware/, or a folder with a profile.toml."
         ),
-    ],
+    ] = None,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again",
+            help="Give a device that there is a new token, to be put on a board by hand: one that was erased, "
+            "exchanged or revoked. The old one opens nothing any more, and its samples stay.",
+        ),
+    ] = False,
     files: Annotated[
         Path | None, typer.Option("--files", metavar="DIR", help="Write all files of the board here, to be copied.")
     ] = None,
@@ -82,17 +94,23 @@ def add(
             trust = None
             if files and devices_tls(effective):
                 trust = board_trust(effective, await gateway_id(effective.gateway.id, store))
-            return await Devices(store).add(device, profile), trust
+            devices = Devices(store, devices=effective.limits.devices)
+            if again:
+                return await devices.renew(device, profile), trust
+            assert profile is not None  # noqa: S101  for mypy: asked for below
+            return await devices.add(device, profile), trust
 
+    if node is None and (files or not again):
+        raise typer.BadParameter("say what it is, such as climate-node", param_hint="--node")
     effective = read_config(config, state, None)
-    path = find_node(node)
-    profile = load_profile(path)
+    path = find_node(node) if node is not None else None
+    profile = load_profile(path) if path is not None else None
     try:
         token, trust = run_loop(work())
     except FileExistsError:
         raise ConfigError(f"--files {files}: exists already; name a new directory") from None
     typer.echo(f"device  {device}\ntoken   {token}\n        (shown once: the gateway keeps only its hash)")
-    if files:
+    if files and profile is not None and path is not None:
         write_board_files(files, profile, path.parent, device, token, effective, trust)
         typer.echo(f"files   {files}: set Wi-Fi and the gateway's address in settings.json, then copy them:")
         typer.echo(f"        mpremote cp -r {files}/. : + reset")
@@ -130,45 +148,126 @@ def write_board_files(
     write_private(directory / "settings.json", json.dumps(settings, indent=2) + "\n")
 
 
+Name = Annotated[str, typer.Argument(metavar="DEVICE", help="The device.")]
+
+
+@group.command("rotate")
+def rotate(device: Name, config: ConfigFile = None, state: StateDir = None) -> None:
+    """Give a device a new token over its own connection.
+
+    Nothing is to be done at the board. The old token is valid until the new one was used once. A device that is not
+    connected gets its new token when it comes.
+
+    Example: mpy-gateway devices rotate greenhouse
+    """
+    from gateway.words import rotation_words
+
+    async def at_rest(devices: Devices) -> str:
+        await devices.rotate(device)
+        info = await devices.get(device)
+        return rotation_words(device, info.rotation if info else "", connected=False)
+
+    _change(config, state, "POST", f"{device}/rotate", at_rest)
+
+
+@group.command("revoke")
+def revoke(device: Name, config: ConfigFile = None, state: StateDir = None) -> None:
+    """Take a device's token away. Its name and its samples stay.
+
+    Its connection is closed within a second. `devices add DEVICE --again` gives it a new token, `devices forget DEVICE`
+    erases it.
+
+    Example: mpy-gateway devices revoke greenhouse
+    """
+
+    async def at_rest(devices: Devices) -> str:
+        await devices.revoke(device)
+        return f"{device} may not connect any more; its samples stay"
+
+    _change(config, state, "POST", f"{device}/revoke", at_rest)
+
+
 @group.command("replace")
-def replace(
-    device: Annotated[str, typer.Argument(metavar="DEVICE", help="The device whose board was exchanged.")],
-    config: ConfigFile = None,
-    state: StateDir = None,
-) -> None:
+def replace(device: Name, config: ConfigFile = None, state: StateDir = None) -> None:
     """Let another board take over a device.
 
     The next board that connects with the device's token is accepted, whatever its hardware.
 
     Example: mpy-gateway devices replace greenhouse
     """
-    _change(config, state, lambda devices: devices.replace(device))
-    typer.echo(f"{device}: the next board with its token takes its place")
+
+    async def at_rest(devices: Devices) -> str:
+        await devices.replace(device)
+        return f"{device}: the next board with its token takes its place"
+
+    _change(config, state, "POST", f"{device}/replace", at_rest)
 
 
-@group.command("revoke")
-def revoke(
-    device: Annotated[str, typer.Argument(metavar="DEVICE", help="The device.")],
+@group.command("forget")
+def forget(
+    device: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     config: ConfigFile = None,
     state: StateDir = None,
 ) -> None:
-    """Take a device's token away. Its samples stay.
+    """Erase everything of a device: samples, gaps, events, what was refused, commands, and its identity.
 
-    Example: mpy-gateway devices revoke greenhouse
+    What brokers retain of it is cleared, too, and its name can be used again. It cannot be undone. Backups are not
+    touched.
+
+    Example: mpy-gateway devices forget greenhouse
     """
-    _change(config, state, lambda devices: devices.revoke(device))
-    typer.echo(f"{device} may not connect any more")
-
-
-def _change(config: Path | None, state: Path | None, change: Callable[[Devices], Awaitable[None]]) -> None:
-    from gateway.cli.common import read_config, run_loop
-
-    async def work() -> None:
-        async with registry(effective) as devices:
-            await change(devices)
+    from gateway.cli.common import NotRunning, RunningGateway, read_config, run_loop
 
     effective = read_config(config, state, None)
-    run_loop(work())
+    if not yes:
+        typer.confirm(f"Erase all samples of {device}, for ever?", abort=True)
+    try:
+        said = _ask(RunningGateway(effective.state), "DELETE", device, timeout_s=FORGET_S)
+    except NotRunning:
+        said = run_loop(_forget_at_rest(effective, device))
+    typer.echo(said)
+
+
+async def _forget_at_rest(config: Config, device: str) -> str:
+    """With no gateway running."""
+    from gateway.forget import forget
+    from gateway.store.devices import Devices
+    from gateway.store.sqlite import SqliteStore
+    from gateway.words import forgotten_words
+
+    store = SqliteStore(config.state)
+    await store.open()
+    try:
+        outlets = [f"mqtt.{name}" for name in config.mqtt]  # the embedded broker remembers nothing
+        is_clean = await forget(device, store, Devices(store), configured=outlets)
+    finally:
+        await store.close()
+    return forgotten_words(device, is_clean=is_clean)
+
+
+def _change(
+    config: Path | None, state: Path | None, method: str, path: str, at_rest: Callable[[Devices], Awaitable[str]]
+) -> None:
+    """Ask the running gateway for a change, which is in force at once; where none runs, make it in its files."""
+    from gateway.cli.common import NotRunning, RunningGateway, read_config, run_loop
+
+    async def work() -> str:
+        async with registry(effective) as devices:
+            return await at_rest(devices)
+
+    effective = read_config(config, state, None)
+    try:
+        said = _ask(RunningGateway(effective.state), method, path)
+    except NotRunning:
+        said = run_loop(work())
+    typer.echo(said)
+
+
+def _ask(gateway: RunningGateway, method: str, path: str, *, timeout_s: float = 15) -> str:
+    from urllib.parse import quote
+
+    return str(gateway.call(method, f"/api/devices/{quote(path)}", timeout_s=timeout_s)["text"])
 
 
 @group.command("list")
@@ -188,10 +287,15 @@ def list_devices(
         async with registry(effective) as devices:
             return await devices.list()
 
-    def seen(device: str, at_ms: int | None) -> str:
-        if device in online:
+    def seen(info: DeviceInfo) -> str:
+        if info.id in online:
             return "online"
-        return f"seen {span(now_ms - at_ms)} ago" if at_ms else "never seen"
+        return f"seen {span(now_ms - info.last_seen_ms)} ago" if info.last_seen_ms else "never seen"
+
+    def token(info: DeviceInfo) -> str:
+        if info.revoked:
+            return ", revoked"
+        return ", has not used its new token yet" if info.rotation else ""
 
     now_ms = time.time() * 1000
     effective = read_config(config, state, None)
@@ -201,11 +305,11 @@ def list_devices(
         online = {row["device"] for row in answer["connections"]}
     known = run_loop(work())
     if as_json:
-        fields = ("id", "node", "hardware", "added_ms", "last_seen_ms")
+        fields = ("id", "node", "hardware", "added_ms", "last_seen_ms", "revoked", "rotation")
         rows = [{name: getattr(info, name) for name in fields} | {"online": info.id in online} for info in known]
         typer.echo(json.dumps({"devices": rows}, indent=2))
         return
     for info in known:
-        typer.echo(f"{info.id:<32} {info.node:<20} {seen(info.id, info.last_seen_ms)}")
+        typer.echo(f"{info.id:<32} {info.node:<20} {seen(info)}{token(info)}")
     if not known:
         typer.echo("no device yet. Add one: mpy-gateway devices add NAME --node climate-node")

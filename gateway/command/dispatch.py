@@ -173,6 +173,15 @@ class Dispatcher:
         else:
             acknowledge()
 
+    async def forget(self, device: str) -> None:
+        """End its commands, and keep nothing of them."""
+        pump = self._pumps.get(device)
+        cleaning = self._forget_if_made_anew(device, None)
+        if pump is not None:
+            await asyncio.wait([pump])
+        if cleaning is not None:
+            await asyncio.wait([cleaning])
+
     # Opening
 
     async def _open(
@@ -324,11 +333,12 @@ class Dispatcher:
                 continue
             self._forget_if_made_anew(device, info.added_ms if info else None)
 
-    def _forget_if_made_anew(self, device: str, added_ms: int | None) -> None:
-        """Where `device` is not any more what it was (None: gone), end its commands and forget them."""
+    def _forget_if_made_anew(self, device: str, added_ms: int | None) -> asyncio.Task[None] | None:
+        """Where `device` is not any more what it was (None: gone), end its commands and forget them; the task cleans up
+        on disk."""
         ledger = self._ledgers.get(device)
         if ledger is None or self._added_ms[device] == added_ms:
-            return
+            return None
         del self._ledgers[device], self._added_ms[device]
         if pump := self._pumps.pop(device, None):
             pump.cancel()
@@ -340,6 +350,7 @@ class Dispatcher:
         cleaning = asyncio.create_task(self._shelf.clear(device), name=f"command-clean-{device}")
         self._tasks.append(cleaning)
         cleaning.add_done_callback(self._tasks.remove)
+        return cleaning
 
     async def _load(self) -> None:
         for device, kept in (await self._shelf.all()).items():

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 from starlette.exceptions import HTTPException
 
 from gateway import __version__
-from gateway.dashboard import people_api, shapes
+from gateway.dashboard import admin, people_api, shapes
 from gateway.dashboard.accounts import PeopleError
 from gateway.dashboard.panel import panel
 from gateway.dashboard.parts import NOT_ALLOWED, Parts, PartsHere, Refusal, encoded, fails, failure
@@ -213,6 +213,7 @@ def build(parts: Parts) -> FastAPI:
     app.state.parts = parts
     app.include_router(api)
     app.include_router(people_api.router)
+    app.include_router(admin.router)
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(PeopleError, _on_people)
     app.add_exception_handler(HTTPException, _on_http)

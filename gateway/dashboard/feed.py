@@ -141,6 +141,14 @@ class Feed:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def forget(self, device: str) -> None:
+        """`device` is no more: nothing of it is shown, also where a new one has its name at once."""
+        self._publish()  # what is before it stays before it
+        self._known.pop(device, None)
+        self._view.forget(device)
+        self._live.tell(RemovedMessage(device))
+        self._publish()
+
     def _part_ended(self, task: asyncio.Task[None]) -> None:
         """A fault of ours must not look like a quiet day: whoever watches is sent away."""
         if task.cancelled():

@@ -15,6 +15,7 @@ from gateway.dashboard import shapes
 from gateway.dashboard.feed import Feed
 from gateway.dashboard.people import People
 from gateway.dashboard.view import View
+from gateway.store.devices import Devices
 from gateway.store.history import History
 
 
@@ -43,6 +44,9 @@ class Parts:
     """Whether this door speaks TLS."""
     new_link: Callable[[], str]
     extra_status: Callable[[], dict[str, Any]]
+    devices: Devices
+    forget: Callable[[str], Awaitable[bool]]
+    """Forgets a device, see gateway/forget.py."""
     dismiss: Callable[[str], Awaitable[bool]]
     """Forgets a notice; False where there is none of that id."""
     started_ms: int

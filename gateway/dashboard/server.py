@@ -30,6 +30,7 @@ from gateway.dashboard.panel import panel
 from gateway.dashboard.parts import Parts
 from gateway.dashboard.people import People
 from gateway.dashboard.view import View
+from gateway.forget import forget as forget_device
 from gateway.presence import Presence
 from gateway.store.devices import Devices
 from gateway.store.history import History
@@ -66,6 +67,7 @@ class PeopleServer:
         state: Path,
         extra_status: Callable[[], dict[str, Any]] = dict,
         dismiss: Callable[[str], Awaitable[bool]] = _no_notice,
+        forget: Callable[[str], Awaitable[bool]] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._config = config
@@ -104,6 +106,8 @@ class PeopleServer:
             secure=self._secure,
             new_link=self.one_time_link,
             extra_status=self._status,
+            devices=devices,
+            forget=forget or (lambda device: forget_device(device, store, devices, outlets=[self.forget])),
             dismiss=dismiss,
             started_ms=clock.wall_ms(),
             started_monotonic_ms=clock.monotonic_ms(),
@@ -131,6 +135,10 @@ class PeopleServer:
         if len(self.people.accounts):
             return f"{self.url}/"
         return f"{self.url}/setup?link={self.people.setup_links.make()}"
+
+    async def forget(self, device: str) -> None:
+        """Show nothing of `device` any more."""
+        await self._feed.forget(device)
 
     async def start(self) -> None:
         listener = listen(self._config.host, self._config.port)

@@ -372,5 +372,13 @@ class GatewayStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Administered:
+    """What was done with a device, in a sentence."""
+
+    device: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     status: Literal["ok"]

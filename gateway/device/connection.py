@@ -82,6 +82,8 @@ class Connection:
         self.socket = socket
         self.session = session
         self.info = info
+        self.ended = asyncio.Event()
+        """Nothing of it is under way any more; set by the server."""
         self.epoch = 0
         """Given by the store while greeting."""
         self.closing: Close | None = None

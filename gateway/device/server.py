@@ -136,6 +136,14 @@ class DeviceServer:
             log.info("%s is disconnected: %s", device, reason)
             known.live.end(code, reason)
 
+    async def forget(self, device: str) -> None:
+        """End its connections, and know nothing of it any more. Its token must not be valid any more."""
+        while connections := [each for each in self._connections if each.session.device == device]:
+            for connection in connections:
+                connection.end(CloseCode.NOT_ITS_TOKEN, "the device was removed")
+            await asyncio.wait([asyncio.create_task(connection.ended.wait()) for connection in connections])
+        self._known.pop(device, None)
+
     async def _watch_devices(self) -> None:
         """Disconnect what came with a token that is not valid any more, and send out new ones, whichever process made
         the change."""
@@ -258,6 +266,7 @@ class DeviceServer:
         finally:
             self._connections.discard(connection)
             await self._ended(connection, known)
+            connection.ended.set()
 
     async def _greet(self, connection: Connection, hello: wire.Hello) -> list[Output]:
         session, known = connection.session, self._known[hello.device]

@@ -65,6 +65,13 @@ class Aside:
             self.is_saved = False
         return entry
 
+    def forget(self, device: str) -> None:
+        """Keep nothing of `device` but that it was counted."""
+        kept = [entry for entry in self.newest if entry.device != device]
+        if len(kept) != len(self.newest):
+            self.newest = deque(kept, maxlen=NEWEST)
+            self.is_saved = False
+
     def save(self) -> bytes:
         return msgspec.json.encode(_Kept(self.count, list(self.newest)))
 

@@ -71,6 +71,7 @@ class Bridge:
         self._key = f"outlet/mqtt.{name}"
         self._read_cursor = self._saved_cursor = ""
         self._generation = 0
+        self._forgets = 0
         self._topics = Topics(config.base)
         self._decimals: dict[str, Decimals] = {}
         self._outflow = Outflow("")
@@ -150,6 +151,16 @@ class Bridge:
             await self._save()
             await self._retained.keep()
 
+    async def forget(self, device: str) -> None:
+        """Publish nothing more of `device`, keep nothing of it, and clear what the broker retains. Raises StoreError:
+        call again."""
+        self._forgets += 1
+        self._link.forget(device)
+        await self._retained.forget(device)
+        await self._save()
+        await self._retained.keep()
+        self._on_moved()
+
     async def _drained(self) -> bool:
         if not self._link.is_open:
             return True
@@ -199,6 +210,7 @@ class Bridge:
             generation = self._outflow.generation
             if generation != self._generation:
                 self._generation, self._read_cursor = generation, self._outflow.cursor
+            forgets = self._forgets
             batches = await self._store.read(self._read_cursor, limit=PAGE_BATCHES)
             if not batches:
                 self._retained.wants_log = False
@@ -215,7 +227,7 @@ class Bridge:
                 else:
                     self._skip(run[0].device)
                 await asyncio.sleep(0)  # a page can be long, and others want the loop
-            if generation == self._outflow.generation:
+            if generation == self._outflow.generation and forgets == self._forgets:
                 self._outflow.add(messages, batches[-1].cursor)
                 self._read_cursor = batches[-1].cursor
                 self._link.pump()

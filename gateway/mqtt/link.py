@@ -180,6 +180,15 @@ class Link:
                 break  # the connection is gone: `Closed` comes, and the item is sent again
             self._mids[mid] = item, now_ms
 
+    def forget(self, device: str) -> None:
+        """Send nothing more of `device`, and keep nothing of it."""
+        prefix = self._topics.of(device, "")
+        self._outflow.forget(lambda message: message.topic.startswith(prefix))
+        self._strikes.forget(prefix)
+        self.aside.forget(device)
+        self._refused = {topic: why for topic, why in self._refused.items() if not topic.startswith(prefix)}
+        self._told_aside = {told for told in self._told_aside if not told[0].startswith(prefix)}
+
     def disconnect(self) -> None:
         """Say goodbye to the broker. `is_closed` follows."""
         if self._connection:

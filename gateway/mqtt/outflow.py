@@ -50,6 +50,8 @@ class Item:
     """... and how often so while it took others."""
     others_taken: int = 0
     """What the broker had taken at the last refusal."""
+    forgotten: bool = False
+    """It is not to be sent again."""
 
     @property
     def size_bytes(self) -> int:
@@ -176,7 +178,8 @@ class Outflow:
         if self._no_longer_under_way(item):
             if item.page:
                 self._put_back([item])
-            else:
+                self._advance()
+            elif not item.forgotten:
                 self._notices.appendleft(item)
 
     def replace(self, item: Item, messages: Sequence[Message]) -> list[Item]:
@@ -197,7 +200,20 @@ class Outflow:
         self._log_under_way = self._log_under_way_bytes = 0
         self._put_back([item for item in under_way if item.page])
         results = [item for item in (*under_way, *self._notices) if not item.page and not item.message.retain]
-        self._notices = deque(results[-MAX_NOTICES:])
+        self._notices = deque([item for item in results if not item.forgotten][-MAX_NOTICES:])
+        self._advance()
+
+    def forget(self, is_of: Callable[[Message], bool]) -> None:
+        """Send nothing of the device whose messages are so any more. What is under way is, once."""
+        for item in self._under_way:
+            item.forgotten = item.forgotten or is_of(item.message)
+        gone = [item for item in self._waiting if is_of(item.message)]
+        self._waiting = deque(item for item in self._waiting if not is_of(item.message))
+        self._notices = deque(item for item in self._notices if not is_of(item.message))
+        for item in gone:
+            self._waiting_bytes -= item.size_bytes
+            self._give_up(item)
+        self._advance()
 
     def start_over(self) -> None:
         """Forget the log's messages, to have them made again. Only between connections."""
@@ -222,11 +238,21 @@ class Outflow:
 
     def _put_back(self, items: list[Item]) -> None:
         """Into `waiting`, which is in the order of the log."""
+        for item in items:
+            if item.forgotten:
+                self._give_up(item)
+        items = [item for item in items if not item.forgotten]
         self._waiting_bytes += sum(item.size_bytes for item in items)
         last = max((item.place for item in items), default=())
         while self._waiting and self._waiting[0].place < last:
             items.append(self._waiting.popleft())
         self._waiting.extendleft(sorted(items, key=lambda item: item.place, reverse=True))
+
+    @staticmethod
+    def _give_up(item: Item) -> None:
+        """It is out of all queues: its page does not wait for it."""
+        if item.page:
+            item.page.open -= 1
 
     def _advance(self) -> None:
         while self._pages and not self._pages[0].open:

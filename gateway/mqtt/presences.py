@@ -19,9 +19,11 @@ class Presences:
 
     def set(self, device: str, online: bool) -> None:
         if publishable(device) and self._online.get(device) is not online:
-            self._gone.pop(device, None)
             self._online[device] = online
             self._changed[device] = None
+
+    def knows(self, device: str) -> bool:
+        return device in self._online
 
     def online(self) -> list[str]:
         return [device for device, online in self._online.items() if online]
@@ -36,11 +38,15 @@ class Presences:
         while self._changed and len(messages) < most:
             device = next(iter(self._changed))
             del self._changed[device]
+            # The clearing first, also where its name is in use again: nothing old is to show under it.
+            messages += [m for m in self._topics.forgotten(device) if m.topic in self._gone.get(device, ())]
             if device in self._online:
                 messages.append(self._topics.availability(device, self._online[device]))
-            else:
-                messages += [m for m in self._topics.forgotten(device) if m.topic in self._gone.get(device, ())]
         return messages
+
+    def uncleared(self) -> list[str]:
+        """Removed devices of which the broker may still retain something."""
+        return list(self._gone)
 
     def all_again(self) -> None:
         """A new session with the broker."""

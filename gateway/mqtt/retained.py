@@ -8,6 +8,7 @@ before any state is published: so that none goes back, after a crash either.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any, cast
@@ -32,6 +33,11 @@ CATCH_UP_MS = 30_000
 """Reading that takes longer (a log of years, after damage or a restore) holds up no state."""
 
 DecimalsOf = Callable[[str], Awaitable[Decimals]]
+
+
+def mark(outlet: str, device: str) -> str:
+    """The registry's key that says: what the broker of that outlet (its key) retains of `device` is to be cleared."""
+    return f"forgotten/{outlet}/{device}"
 
 
 class Kept(msgspec.Struct):
@@ -73,6 +79,12 @@ class Retained:
         self._complete = False
         self._kept, self._kept_cursor = b"", ""
         self._kept_devices: list[str] = []
+        self._forgets: Counter[str] = Counter()
+        """How often each device was forgotten: who waited meanwhile has something in hand that is not to be shown."""
+        self._forgetting: set[str] = set()
+        """Devices that are forgotten, of whose identity the end was not seen yet."""
+        self._marked: set[str] = set()
+        """Devices whose clearing is written down."""
         self.wants_log = True
         """Whether what is read of the log must be shown to `take` as well, until its end: an outlet that is new knows
         nothing from before itself."""
@@ -91,6 +103,9 @@ class Retained:
                 cursor = await self._store.get(f"{self._key}/states/cursor")
                 self._states.load(found.devices, known)
                 self._cursor, self.wants_log = cursor.value.decode() if cursor else "", found.wants_log
+        for mark in await self._store.list(self._mark("")):
+            self._marked.add(device := mark.key.removeprefix(self._mark("")))
+            self._presences.forget(device)
         for device in known:
             self._presences.set(device, self._presence.get(device) is not None)
         if kept := await self._store.get(f"{self._key}/retained"):
@@ -119,8 +134,25 @@ class Retained:
 
     async def take(self, batch: Batch) -> None:
         """A committed batch."""
-        self._states.update(batch, await self._decimals_of(batch.profile))
+        forgets = self._forgets[batch.device]
+        decimals = await self._decimals_of(batch.profile)
+        if self._forgets[batch.device] == forgets:
+            self._states.update(batch, decimals)
+            self.wake()
+
+    async def forget(self, device: str) -> None:
+        """Clear what the broker retains of `device`, now or when it is there again, over restarts of ours too. Raises
+        StoreError."""
+        self._forgets[device] += 1
+        self._forgetting.add(device)
+        self._marked.add(device)
+        await self._store.put(self._mark(device), b"")
+        self._presences.forget(device)
+        self._states.forget(device)
         self.wake()
+
+    def _mark(self, device: str) -> str:
+        return mark(self._key, device)
 
     async def keep(self) -> None:
         """Write what a restart needs. Raises StoreError."""
@@ -139,6 +171,10 @@ class Retained:
         if devices != self._kept_devices:
             await self._store.put(f"{self._key}/retained", msgspec.json.encode(devices))
             self._kept_devices = devices
+        if cleared := self._marked.difference(self._presences.uncleared()):
+            marks = {self._mark(device) for device in cleared}
+            await self._store.purge(lambda key, _: key in marks)
+            self._marked -= cleared
 
     async def _keep_now_and_then(self) -> None:
         while True:
@@ -176,10 +212,14 @@ class Retained:
         """Read what was committed behind the place up to which all is known."""
         began_ms = self._clock.monotonic_ms()
         while batches := await self._store.read(self._cursor):
+            forgets = self._forgets.total()
             for batch in batches:
                 await self.take(batch)
                 await asyncio.sleep(0)
-            self._cursor = batches[-1].cursor
+                if self._forgets.total() != forgets:
+                    break  # what is in hand may be of that device: read it again
+            else:
+                self._cursor = batches[-1].cursor
             self._complete = self._complete or self._clock.monotonic_ms() - began_ms > CATCH_UP_MS
         self._complete = True
         self.wake()
@@ -189,10 +229,14 @@ class Retained:
         for connection in self._presence.all():
             self._presences.set(connection.device, True)
         async for change in watch:
-            self._presences.set(change.device, change.connection is not None)
+            if self._presences.knows(change.device):  # else it is removed, or `_follow_devices` will come to it
+                self._presences.set(change.device, change.connection is not None)
             if change.latest is not None:
+                forgets = self._forgets[change.device]
                 info = await self._devices.get(change.device)
                 decimals = await self._decimals_of(info.profile_hash if info else "")
+                if info is None or self._forgets[change.device] != forgets:
+                    continue
                 self._states.provisional(change.device, *change.latest, decimals)
             self.wake()
 
@@ -200,9 +244,14 @@ class Retained:
         """New devices are offline until they connect; of removed ones nothing stays retained."""
         async for entry in self._store.watch("device/"):
             device = (entry if isinstance(entry, str) else entry.key).removeprefix("device/")
-            if not isinstance(entry, str):
+            info = None if isinstance(entry, str) else await self._devices.get(device)
+            if info is not None:
+                if info.revoked and device in self._forgetting:
+                    continue  # from before its end
+                self._forgetting.discard(device)
                 self._presences.set(device, self._presence.get(device) is not None)
             elif publishable(device):
+                self._forgetting.discard(device)
                 self._presences.forget(device)
                 self._states.forget(device)
             self.wake()

@@ -50,6 +50,13 @@ class Strikes:
             self._blamed.pop(item.message.topic, None)
             self._shut_until_ms.pop(item.message.topic, None)
 
+    def forget(self, prefix: str) -> None:
+        """Nothing below that topic is suspected any more."""
+        self._suspects = {key: count for key, count in self._suspects.items() if not key[0].startswith(prefix)}
+        self._blamed = {topic: count for topic, count in self._blamed.items() if not topic.startswith(prefix)}
+        for topic in [topic for topic in self._shut_until_ms if topic.startswith(prefix)]:
+            del self._shut_until_ms[topic]
+
     @property
     def has_suspects(self) -> bool:
         return any(count >= ALONE_AFTER for count in self._suspects.values())

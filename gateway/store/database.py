@@ -139,6 +139,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # counts only while the file is empty
+    # What is deleted is overwritten: of a device that is forgotten nothing stays. Debian's SQLite does so by itself.
+    connection.execute("PRAGMA secure_delete = ON")
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables and owner != APPLICATION_ID:

@@ -355,5 +355,9 @@ def _number(entry: Entry) -> int:
 
 def _known(device: str, record: _Record | None) -> _Record:
     if record is None:
-        raise ConfigError(f'there is no device "{device[:40]}"; `mpy-gateway devices list` shows all')
+        raise no_such(device)
     return record
+
+
+def no_such(device: str) -> ConfigError:
+    return ConfigError(f'there is no device "{device[:40]}"; `mpy-gateway devices list` shows all')

@@ -57,6 +57,11 @@ class Live:
     async def aclose(self) -> None:
         self.close()
 
+    def forget(self, device: str) -> None:
+        """What waits of `device` is not given out."""
+        self._batches = deque(waiting for waiting in self._batches if waiting[0].device != device)
+        self._records = sum(weight for _, weight in self._batches)
+
     def close(self) -> None:
         """What waits is still given out, then the iteration ends."""
         self._closed = True
@@ -114,6 +119,13 @@ class Feed:
                 self._tail[index] = msgspec.structs.replace(
                     batch, offset_ms=correction.offset_ms, quality=Quality.CORRECTED
                 )
+
+    def forget(self, device: str) -> None:
+        """Give nothing more of `device`. The tail goes as a whole: it may have no hole, and the file has the rest."""
+        self._tail.clear()
+        self._tail_records = 0
+        for subscriber in list(self._subscribers):
+            subscriber.forget(device)
 
     def subscribe(self, devices: Collection[str] | None) -> Live:
         live = Live(devices)

@@ -47,13 +47,16 @@ class NewestValues:
         """By quantity. What is hidden by a value whose time was corrected since shows when it is noted again."""
         return {quantity: Latest(*held) for quantity, held in self._held.get(device, {}).items()}
 
+    def forget(self, device: str) -> None:
+        self._held.pop(device, None)
+
     def corrections(self, device: str) -> int:
         """How many were noted: whoever reads older values to note them can tell whether one came between."""
         return self._corrections[device]
 
     def _correct(self, batch: Batch, correction: Correction) -> None:
         self._corrections[batch.device] += 1
-        held = self._held[batch.device]
+        held = self._held.get(batch.device, {})
         for quantity, one in held.items():
             if _is_of(one, batch.boot_id, correction):
                 held[quantity] = one._replace(at_ms=one.at_ms + correction.moved_ms, quality=Quality.CORRECTED)

@@ -89,6 +89,14 @@ class Store(Protocol):
         other. Who reads in order applies a correction to what it read as `estimated`: a batch read as `corrected` has
         its final time already. Raises `Unavailable`, perhaps half done: call again, and the rest is moved."""
 
+    async def forget(self, device: str) -> None:
+        """Erase all samples, events, gaps and quarantine of `device`, and what is known of its boots: what it sends
+        under that name again is new. Whoever holds it is fenced. Once this returns nothing of it is read any more.
+        Raises `Unavailable`, perhaps half done: call again. Its entries in the registry are the caller's (`purge`)."""
+
+    async def scrub(self) -> bool:
+        """Leave nothing readable in the files of what was erased. False where it cannot be done now: call again."""
+
     async def read(self, cursor: str, *, device: str | None = None, limit: int = 100) -> list[Batch]:
         """Up to `limit` committed batches behind `cursor` ("" is the beginning), in commit order, at least once; fewer
         where they are large, and none only where there is nothing more. A cursor of another or restored log starts at
@@ -122,6 +130,10 @@ class Store(Protocol):
     async def delete(self, key: str, revision: int | None = None) -> bool: ...
 
     async def list(self, prefix: str) -> list[Entry]: ...
+
+    async def purge(self, match: Callable[[str, bytes], bool]) -> None:
+        """Erase every entry for which `match(key, value)` holds, and what is remembered of deleted ones (their value is
+        empty): their revisions begin anew."""
 
     def watch(self, prefix: str) -> AsyncIterator[Entry | str]:
         """Changes from now on: the new entry, or the key of a deleted one. Coalesced per key, so never unbounded."""

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 from gateway.errors import ConfigError, Conflict, StoreError, Unavailable
 from gateway.store import integrity
 from gateway.store.database import DamagedFile, Database, damage_advice, make_state_directory
+from gateway.store.forget import empty_log
 from gateway.store.port import Entry
 from gateway.store.restore import check_finished
 
@@ -118,6 +119,20 @@ class Registry:
             return True
 
         return await self._change(key, delete)
+
+    async def purge(self, match: Callable[[str, bytes], bool]) -> None:
+        """Erase every entry for which `match(key, value)` holds, and deleted ones (their value is empty) too. Their
+        revisions begin anew: for keys that nobody decides by any more."""
+        keys = await self._change("", lambda connection: _purge(connection, match))
+        for key, had_value in keys:
+            self._revisions.pop(key, None)
+            for watch in self._watches:
+                if had_value:
+                    watch.tell(key, key)
+
+    async def empty_log(self) -> bool:
+        """See `forget.empty_log`."""
+        return await self._database.run(empty_log)
 
     def watch(self, prefix: str) -> Watch:
         """See `Store.watch`. Another process's changes show within a second."""
@@ -278,6 +293,17 @@ def _write(connection: sqlite3.Connection, key: str, value: bytes | None) -> int
         (key, value),
     ).fetchone()
     return int(row[0])
+
+
+def _purge(connection: sqlite3.Connection, match: Callable[[str, bytes], bool]) -> list[tuple[str, bool]]:
+    """Returns the keys that are gone, and whether there was something."""
+    found = [
+        (key, value is not None)
+        for key, value in connection.execute("SELECT key, value FROM entries")
+        if match(key, value or b"")
+    ]
+    connection.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key, _ in found])
+    return found
 
 
 def _check_revision(connection: sqlite3.Connection, key: str, revision: int) -> None:

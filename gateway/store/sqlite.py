@@ -3,6 +3,7 @@
 writer.py    the one writer: group commit            commit.py   pure: what a commit consists of
 reader.py    queries, each in a reader's thread      feed.py     the newest batches, in memory
 restamp.py   correcting times, in steps              newest.py   pure: the newest value of each quantity
+forget.py    erasing a device, in steps
 upkeep.py    the task beside commits                 retention.py  what is deleted, in steps
 space.py     room on the disk                        integrity.py  damaged files
 body.py      records as they stand in a row
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +54,8 @@ COMMIT_MS = 20
 FLASH_CARD_COMMIT_MS = 2_000
 """Ten devices with a sample every 10 s write 180 MB a day so, 203 with 1,000 (tests/bench/store)."""
 MOST_COMMIT_MS = 5_000
+SCRUB_WAITS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""Between attempts to empty the write-ahead log, which must wait for readers; a chart of years takes a second."""
 
 
 class SqliteStore:
@@ -80,6 +83,8 @@ class SqliteStore:
         self._registry = Registry(state_dir)
         self._epochs: dict[str, int] = {}
         self._handlers: dict[str, tuple[int, CommandHandler]] = {}
+        self._forgotten: dict[str, int] = {}
+        """Up to which id there is nothing of a device, although it may just have been read."""
         self._limits = Limits(
             round(retention_days * DAY_MS) if retention_days else None, round(max_mb * 1e6) if max_mb else None
         )
@@ -299,6 +304,8 @@ class SqliteStore:
         while True:
             corrected = self._latest.corrections(device)
             batches = await self._people.run(reader.newest_batches, device)
+            if any(map(self._is_forgotten, batches)):
+                return
             if corrected == self._latest.corrections(device):  # else these may be as they were before
                 for batch in batches:
                     self._latest.note(batch)
@@ -307,9 +314,33 @@ class SqliteStore:
     async def read(self, cursor: str, *, device: str | None = None, limit: int = 100) -> list[Batch]:
         after = self._id_of(cursor)
         batches = self._feed.after(after, device, limit)
-        if batches is None:
+        while batches is None or any(map(self._is_forgotten, batches)):  # forgotten while it was read: then again
             batches = await self._outlets.run(reader.read, self._writer.log_id, after, device, limit)
         return batches
+
+    def _is_forgotten(self, batch: Batch) -> bool:
+        through = self._forgotten.get(batch.device)
+        return through is not None and int(batch.cursor.rpartition(":")[2]) <= through
+
+    async def forget(self, device: str) -> None:
+        """See `Store.forget`."""
+        self._epochs.pop(device, None)
+        self._handlers.pop(device, None)
+        await self._writer.forget(device)
+        self._forgotten[device] = self._feed.newest
+        self._latest.forget(device)
+        self._feed.forget(device)
+
+    async def purge(self, match: Callable[[str, bytes], bool]) -> None:
+        await self._registry.purge(match)
+
+    async def scrub(self) -> bool:
+        """See `Store.scrub`."""
+        for wait_s in SCRUB_WAITS_S:
+            if await self._writer.empty_log() & await self._registry.empty_log():
+                return True
+            await asyncio.sleep(wait_s)
+        return False
 
     async def end(self) -> str:
         return f"{self._writer.log_id}:{self._feed.newest}"

@@ -21,7 +21,7 @@ import msgspec
 
 from gateway.errors import ConfigError, Fenced, StoreError, TooLarge, Unavailable
 from gateway.model import Batch, Quality, Record
-from gateway.store import restamp, retention
+from gateway.store import forget, restamp, retention
 from gateway.store.commit import Boot, BootKey, Commit, Quarantined, Row
 from gateway.store.database import Damaged, DamagedFile, Database
 from gateway.store.history import Counts
@@ -197,6 +197,17 @@ class Writer:
     async def prune(self, limits: retention.Limits, now_ms: int | None, cursors: Mapping[str, int]) -> retention.Pruned:
         """One step of retention, see there."""
         return await self.errand(lambda connection: (self._prune(connection, limits, now_ms, cursors), []))
+
+    async def forget(self, device: str) -> None:
+        """Erase `device`, step by step; commits go on in between. Its claim must be over. Raises `Unavailable`, perhaps
+        half done: call again."""
+        while await self.errand(lambda connection: (self._forget(connection, device), [])):
+            pass
+        self._failed = {key: failed for key, failed in self._failed.items() if key[0] != device}
+
+    async def empty_log(self) -> bool:
+        """Whether the write-ahead log was folded into the file and is empty: else a reader still needs it."""
+        return await self.errand(lambda connection: (forget.empty_log(connection), []))
 
     async def probe(self) -> None:
         """Where commits fail: try one that changes nothing, so that it is known when they can go on. Raises
@@ -472,6 +483,15 @@ class Writer:
                 self._quarantine_kept[self._device_ids[device]] -= refused
         self.untaken.update(pruned.untaken)
         return pruned
+
+    def _forget(self, connection: sqlite3.Connection, device: str) -> bool:
+        """One step; whether there may be more. Memory goes with the last one."""
+        if forget.step(connection, device):
+            return True
+        self._boots = {key: boot for key, boot in self._boots.items() if key[0] != device}
+        self._quarantine_kept.pop(self._device_ids.pop(device, 0), None)
+        self._counts.pop(device, None)
+        return False
 
     def _probe(self, connection: sqlite3.Connection) -> tuple[None, list[Batch]]:
         self._may_commit()

@@ -50,9 +50,19 @@ def test_what_was_removed_while_we_were_away_is_cleared() -> None:
     assert [m.topic for m in presences.due(10) if not m.payload] == ["b/cellar/availability", "b/cellar/state"]
 
 
-def test_a_device_that_comes_back_is_not_cleared() -> None:
+def test_a_new_device_of_a_removed_name_is_told_of_after_the_old_one_is_cleared() -> None:
     presences = Presences(TOPICS)
     presences.set("cellar", True)
     presences.forget("cellar")
     presences.set("cellar", False)
+    first, second, third = presences.due(10)
+    assert {first.topic, second.topic} == {"b/cellar/availability", "b/cellar/state"}
+    assert (first.payload, second.payload, third.payload) == (b"", b"", b"offline")
+    presences.all_again()  # the connection broke before the broker had it
+    assert [message.payload for message in presences.due(10)] == [b"", b"", b"offline"]
+    assert presences.uncleared() == ["cellar"]
+    presences.acked(first)
+    presences.acked(second)
+    assert presences.uncleared() == []
+    presences.all_again()
     assert [message.payload for message in presences.due(10)] == [b"offline"]
