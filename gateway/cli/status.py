@@ -76,6 +76,14 @@ def gateway_lines(answer: dict[str, Any], now_ms: float) -> list[str]:
         lines.append(f"       {samples(pruned)} deleted by age or size, as the settings say")
     for outlet, many in (store.get("untaken") or {}).items():
         lines.append(f"       {samples(many)} deleted before {outlet} took them")
+    door = answer.get("door") or {}
+    refused = door.get("refused") or {}
+    if door:
+        crowd = sum(count for why, count in refused.items() if why != "token")
+        lines.append(
+            f"door   {door['connections']:,} devices, {door['strangers']:,} not known yet"
+            f"; since the start {refused.get('token', 0):,} refused for their token, {crowd:,} turned away in a crowd"
+        )
     for name, broker in answer["brokers"].items():
         since = f" for {span(now_ms - broker['since_ms'])}" if broker.get("since_ms") else ""
         why = f": {broker['why']}" if broker.get("why") and broker["state"] != "connected" else ""

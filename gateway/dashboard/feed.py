@@ -307,7 +307,7 @@ class Feed:
 
 
 def _status(panel: Panel) -> StatusMessage:
-    return StatusMessage(panel.notices, panel.store, panel.brokers)
+    return StatusMessage(panel.notices, panel.store, panel.brokers, panel.door)
 
 
 def _identity(info: DeviceInfo) -> tuple[str, str, str | None]:

@@ -109,7 +109,6 @@ class Live:
     def forget(self, device: str) -> None:
         self._newest.pop(device, None)
         self._last.pop(device, None)
-        self._counted.discard(device)
 
     def committed(self, batch: Batch) -> None:
         """Take in what the store has committed."""

@@ -10,6 +10,7 @@ from gateway.dashboard.shapes import (
     Connection,
     Counts,
     Device,
+    DoorPanel,
     EventRow,
     Notice,
     QuarantineRow,
@@ -106,6 +107,7 @@ class StatusMessage(msgspec.Struct, frozen=True, tag_field="type", tag="status")
     notices: list[Notice]
     store: StorePanel
     brokers: list[Broker]
+    door: DoorPanel
 
 
 class HeartbeatMessage(msgspec.Struct, frozen=True, tag_field="type", tag="heartbeat"):

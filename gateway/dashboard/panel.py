@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.dashboard.shapes import Broker, Notice, Panel, SetAside, StorePanel
+from gateway.dashboard.shapes import Broker, DoorPanel, Notice, Panel, SetAside, StorePanel
 
 BROKER_AWAY_MS = 10_000
 """A broker that is away for less is no news."""
 FAILED_LOGINS = 10
 """So many in an hour are worth a notice; fewer are people who mistype."""
+OTHER_BOARD_MS = 600_000
+"""How long it is told that a board was refused: one that goes on trying comes every 30 s."""
+MANY_BAD_TOKENS = 20
+"""From one address. A board whose token was revoked has so many after ten minutes."""
 UP = frozenset({"connected", "stopped"})
 
 
@@ -27,7 +31,9 @@ def panel(status: Mapping[str, Any], now_ms: int) -> Panel:
     for text in status.get("warnings") or []:  # each begins with the name of a setting
         notices.append(Notice("warning", f"{text}.", None))
     notices += _guessing(status.get("people") or {})
-    return Panel(notices, store, brokers)
+    door = status.get("door") or {}
+    notices += _at_the_door(door, now_ms)
+    return Panel(sorted(notices, key=lambda notice: notice.level != "error"), store, brokers, _door(door))
 
 
 def _store(figures: Mapping[str, Any]) -> StorePanel:
@@ -42,6 +48,37 @@ def _store(figures: Mapping[str, Any]) -> StorePanel:
         pruned_samples=figures.get("pruned_samples") or 0,
         untaken={outlet: samples for outlet, samples in (figures.get("untaken") or {}).items() if samples},
     )
+
+
+def _door(figures: Mapping[str, Any]) -> DoorPanel:
+    refused = figures.get("refused") or {}
+    return DoorPanel(
+        trouble=figures.get("trouble") or "",
+        connections=figures.get("connections") or 0,
+        strangers=figures.get("strangers") or 0,
+        bad_tokens=refused.get("token") or 0,
+        crowded_out=sum(count for why, count in refused.items() if why != "token"),
+    )
+
+
+def _at_the_door(figures: Mapping[str, Any], now_ms: int) -> list[Notice]:
+    """Who cannot come in and should, and who came and should not."""
+    found = []
+    if trouble := figures.get("trouble"):
+        found.append(Notice("error", _sentence(f"{trouble}: boards cannot connect; those connected go on"), None))
+    for other in figures.get("other_boards") or []:
+        if now_ms - other["at_ms"] < OTHER_BOARD_MS:
+            device = other["device"]
+            text = (
+                f"Another board ({other['hardware']}, from {other['address']}) came as {device} and was refused. If it"
+                f" took its place: mpy-gateway devices replace {device}. Else give it an identity of its own."
+            )
+            found.append(Notice("warning", text, other["at_ms"]))
+    for failures in figures.get("bad_tokens") or []:
+        if failures["count"] >= MANY_BAD_TOKENS and now_ms - failures["last_ms"] < OTHER_BOARD_MS:
+            text = f"{failures['count']:,} connections from {failures['address']} came with a token that is not known."
+            found.append(Notice("warning", text, failures["last_ms"]))
+    return found
 
 
 def _broker(name: str, figures: Mapping[str, Any]) -> Broker:

@@ -348,12 +348,24 @@ class Broker:
 
 
 @dataclass(frozen=True, slots=True)
+class DoorPanel:
+    """The devices' door. Counts of who was refused are since the start."""
+
+    trouble: str
+    connections: int
+    strangers: int
+    bad_tokens: int
+    crowded_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
-    """The gateway itself, for people: what they should know, its disk, its brokers."""
+    """The gateway itself, for people: what they should know, its disk, its brokers, its devices' door."""
 
     notices: list[Notice]
     store: StorePanel
     brokers: list[Broker]
+    door: DoorPanel
 
 
 @dataclass(frozen=True, slots=True)

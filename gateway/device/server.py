@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,7 @@ from gateway.command.dispatch import Dispatcher
 from gateway.config import is_loopback
 from gateway.device import wire
 from gateway.device.boots import Remembered
+from gateway.device.bucket import Bucket
 from gateway.device.connection import Connection, Surroundings
 from gateway.device.gate import Complaints
 from gateway.device.listener import DeviceSocket, Listener, offered_subprotocols, refusal, token_of
@@ -40,8 +41,19 @@ log = logging.getLogger("device")
 
 LOOK_AT_TIME_S: Final = 5.0
 """How often we look whether the date has become known, or was set."""
+LINES_PER_S, LINES_S = 0.2, 100
+"""Of the coming and going of one device: 20 lines at once, then one every 5 s."""
 CONNECTIONS_PER_TOKEN: Final = 4
 """A board has one, and one more for each that it lost without either side noticing."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherBoard:
+    """A board that came with the identity of another one."""
+
+    hardware: str
+    address: str
+    at_ms: int
 
 
 @dataclass(slots=True)
@@ -52,6 +64,10 @@ class Known:
     greeting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Two connections of one device are greeted one after the other: the later one is the newer."""
     live: Connection | None = None
+    other: OtherBoard | None = None
+    """The last board that came with this identity and was refused, because another one has it."""
+    lines: Bucket = field(default_factory=lambda: Bucket(LINES_PER_S, seconds=LINES_S, now_ms=0))
+    """What is said in the log about its coming and going: a device in a loop must not fill it."""
 
 
 class DeviceServer:
@@ -127,7 +143,12 @@ class DeviceServer:
         """Figures for the status page. `trouble` says why nobody can connect now, and is empty otherwise."""
         if self._listener is None:
             return {}
-        return {**self._listener.gate.stats(), "trouble": self._listener.trouble}
+        others = [
+            {"device": device, **asdict(known.other)}
+            for device, known in self._known.items()
+            if known.other is not None
+        ]
+        return {**self._listener.gate.stats(), "trouble": self._listener.trouble, "other_boards": others}
 
     async def close_device(self, device: str, code: int, reason: str) -> None:
         """Close the connection of `device`, if it has one."""
@@ -289,7 +310,12 @@ class DeviceServer:
         connected = (
             None if known.live is None or known.live.session.hello is None else known.live.session.hello.hardware
         )
-        check_hardware(owner.hardware, hello.hardware, connected)
+        try:
+            check_hardware(owner.hardware, hello.hardware, connected)
+        except CloseConnection:
+            known.other = OtherBoard(hello.hardware, connection.info.address, self._clock.wall_ms())
+            raise
+        known.other = None if known.other and known.other.hardware == hello.hardware else known.other
         hashes = {boot.profile or "" for boot in hello.boots}
         checkers = {hash_: await self._checker(hash_ or owner.profile_hash) for hash_ in hashes}
         running = checkers[hello.boots[-1].profile or ""]
@@ -345,7 +371,8 @@ class DeviceServer:
         self._store.serve(hello.device, connection.epoch, deliver)
         self._dispatcher.connected(hello.device, connection.epoch)
         self._presence.connected(info)
-        log.info("%s connected from %s", hello.device, info.address)
+        if self._known[hello.device].lines.try_take(self._clock.monotonic_ms()):
+            log.info("%s connected from %s", hello.device, info.address)
 
     async def _checker(self, profile_hash: str) -> Checker | UnknownProfile:
         if profile_hash not in self._checkers:
@@ -357,7 +384,8 @@ class DeviceServer:
 
     async def _ended(self, connection: Connection, known: Known) -> None:
         device = connection.session.device
-        log.info("%s disconnected: %s", device, connection.ended_by())
+        if known.lines.try_take(self._clock.monotonic_ms()):
+            log.info("%s disconnected: %s", device, connection.ended_by())
         connection.session.ended()
         if known.live is connection:
             known.live = None

@@ -175,6 +175,7 @@ class Retained:
             marks = {self._mark(device) for device in cleared}
             await self._store.purge(lambda key, _: key in marks)
             self._marked -= cleared
+            await self._store.scrub()
 
     async def _keep_now_and_then(self) -> None:
         while True:

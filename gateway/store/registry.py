@@ -29,7 +29,7 @@ T = TypeVar("T")
 _Newest: TypeAlias = tuple[str, bytes | None, int]
 """(key, value or None once deleted, revision)"""
 
-POLL_S = 1.0
+POLL_S = 0.5
 """How often a watched registry looks whether another process has changed it."""
 
 
@@ -135,7 +135,7 @@ class Registry:
         return await self._database.run(empty_log)
 
     def watch(self, prefix: str) -> Watch:
-        """See `Store.watch`. Another process's changes show within a second."""
+        """See `Store.watch`. Another process's changes show within half a second."""
         watch = Watch(prefix)
         self._watches.add(watch)
         if self._polling is None:

@@ -11,6 +11,7 @@ import type {
   CommandSpec,
   Counts,
   Device,
+  DoorPanel,
   DeviceEvent,
   Gap,
   History,
@@ -219,6 +220,8 @@ const broker = object<Broker>({
   last_aside: list(object<Broker["last_aside"][number]>({ topic: text, why: text })),
 });
 
+const door = object<DoorPanel>({ trouble: text, connections: number, strangers: number, bad_tokens: number, crowded_out: number });
+
 type Types = { [M in ServerMessage as M["type"]]: Check<M> };
 
 /** `type` itself is checked by being the key under which the check is found. */
@@ -261,7 +264,7 @@ const messages: Types = {
   counts: message<Of<"counts">>("counts", { device: text, counts }),
   device: message<Of<"device">>("device", { device: text, info: device }),
   removed: message<Of<"removed">>("removed", { device: text }),
-  status: message<Of<"status">>("status", { notices: list(notice), store, brokers: list(broker) }),
+  status: message<Of<"status">>("status", { notices: list(notice), store, brokers: list(broker), door }),
   heartbeat: message<Of<"heartbeat">>("heartbeat", { at_ms: number }),
 };
 

@@ -171,11 +171,23 @@ export interface Broker {
   last_aside: { topic: string; why: string }[];
 }
 
+/** The devices' door; counts of who was refused are since the start. */
+export interface DoorPanel {
+  /** Why nobody can connect now; empty: all is well. */
+  trouble: string;
+  connections: number;
+  /** Connections whose token was not checked yet. */
+  strangers: number;
+  bad_tokens: number;
+  crowded_out: number;
+}
+
 /** The gateway itself. */
 export interface Panel {
   notices: Notice[];
   store: StorePanel;
   brokers: Broker[];
+  door: DoorPanel;
 }
 
 export type Scalar = string | number | boolean | null;

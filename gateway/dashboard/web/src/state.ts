@@ -70,8 +70,8 @@ export function reduce(state: State, action: Action, heard_ms: number): State {
         panel: state.panel,
       };
     case "status": {
-      const { notices, store, brokers } = action;
-      return { ...state, panel: { notices, store, brokers } };
+      const { notices, store, brokers, door } = action;
+      return { ...state, panel: { notices, store, brokers, door } };
     }
     case "notice.dismissed": {
       const { panel } = state;

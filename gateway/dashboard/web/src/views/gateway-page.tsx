@@ -1,7 +1,7 @@
 // The gateway itself: what a person should know, its disk, and its ways out.
 
 import { bytes, count, duration, number, when } from "../format.ts";
-import type { Broker, Notice, Panel, StorePanel } from "../protocol.ts";
+import type { Broker, DoorPanel, Notice, Panel, StorePanel } from "../protocol.ts";
 import * as rest from "../rest.ts";
 import { act, mayControl, now_ms, state } from "../store.ts";
 import { brokerWords, NOT_MEASURED } from "../words.ts";
@@ -20,7 +20,7 @@ export function GatewayPage() {
   );
 }
 
-function Shown({ panel: { notices, store, brokers } }: { panel: Panel }) {
+function Shown({ panel: { notices, store, brokers, door } }: { panel: Panel }) {
   return (
     <div class="gateway-page">
       <section class="card" aria-labelledby="notices">
@@ -36,6 +36,7 @@ function Shown({ panel: { notices, store, brokers } }: { panel: Panel }) {
         )}
       </section>
       <Disk store={store} />
+      <Door door={door} />
       {brokers.map((broker) => (
         <BrokerCard key={broker.name} broker={broker} />
       ))}
@@ -93,6 +94,27 @@ function Disk({ store }: { store: StorePanel }) {
             {count(samples, "sample")}
           </Fact>
         ))}
+      </dl>
+    </section>
+  );
+}
+
+function Door({ door }: { door: DoorPanel }) {
+  return (
+    <section class="card" aria-labelledby="door">
+      <h2 id="door">Devices' door</h2>
+      <dl class="facts">
+        <Fact name="New connections" warn={door.trouble !== ""}>
+          {door.trouble || "accepted"}
+        </Fact>
+        <Fact name="Connected">{count(door.connections, "device")}</Fact>
+        <Fact name="Not known yet">{count(door.strangers, "connection")}</Fact>
+        <Fact name="Refused tokens since the start" warn={door.bad_tokens > 0}>
+          {door.bad_tokens ? number(door.bad_tokens) : "none"}
+        </Fact>
+        <Fact name="Turned away in a crowd" warn={door.crowded_out > 0}>
+          {door.crowded_out ? count(door.crowded_out, "connection") : "none"}
+        </Fact>
       </dl>
     </section>
   );
