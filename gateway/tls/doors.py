@@ -16,9 +16,9 @@ from gateway.clock import Clock
 from gateway.config import Config, Door
 from gateway.errors import ConfigError
 from gateway.tls import files, given
-from gateway.tls.authority import BROKER, DEVICES, PEOPLE, Authority, Date, Kind
+from gateway.tls.authority import BROKER, DEVICES, PEOPLE, Authority, Date, Kind, names_of
 from gateway.tls.context import load, server_context
-from gateway.tls.names import certificate_names
+from gateway.tls.names import certificate_names, is_board_name
 
 log = logging.getLogger("tls")
 
@@ -38,7 +38,7 @@ class Shown(Protocol):
     """What a person should know of it now; empty where there is nothing."""
 
     def look(self, date: Date) -> None:
-        """Bring `context` up to date. Raises ConfigError: it stays as it was."""
+        """Bring `context` up to date. Raises ConfigError or OSError: it stays as it was."""
 
 
 class Issued:
@@ -60,25 +60,33 @@ class Issued:
                 raise
             self.concern = str(error)
         self.context = server_context(self.file, tickets=kind is PEOPLE)
+        self._shown = self._certificate
 
     def look(self, date: Date) -> None:
-        if self._renew(date):
+        self._renew(date)
+        if self._shown is not self._certificate:
             load(self.context, self.file)
+            self._shown = self._certificate
         self.concern = ""
 
-    def _renew(self, date: Date) -> bool:
-        """Whether a new one was made. Raises ConfigError: then the old one stays."""
-        names = certificate_names(self._gateway_id, self._hosts)
+    def _renew(self, date: Date) -> None:
+        """Make a new one where it is time. Raises ConfigError: then the old one stays."""
+        names = self._names()
         why = "there was none that can be used"
         if self._certificate is not None:
             why = self._authority.why_renew(self._certificate, self._kind, names, date)
         if not why:
-            return False
+            return
         pem = self._authority.issue(self._kind, names, date)
         files.write_door(self._state, self._kind, pem)
         self._certificate = x509.load_pem_x509_certificate(pem)
         log.info("a new certificate was made for the door of %s: %s", self._kind.name, why)
-        return True
+
+    def _names(self) -> list[str]:
+        """Those of now, and what boards verified before: a gateway that gets another id must not lock them out."""
+        before = [] if self._certificate is None else names_of(self._certificate)
+        names = certificate_names(self._gateway_id, self._hosts)
+        return list(dict.fromkeys([*names, *filter(is_board_name, before)]))
 
 
 class Given:
@@ -153,7 +161,7 @@ class Doors:
             before = shown.concern
             try:
                 shown.look(self._date())
-            except ConfigError as error:
+            except (ConfigError, OSError) as error:
                 shown.concern = str(error)
             if shown.concern and shown.concern != before:
                 log.warning("%s", shown.concern)

@@ -19,6 +19,10 @@ def board_name(gateway_id: str) -> str:
     return f"{gateway_id}.mpy-gateway"
 
 
+def is_board_name(name: str) -> bool:
+    return name.endswith(".mpy-gateway")
+
+
 def certificate_names(gateway_id: str, hosts: Iterable[str]) -> list[str]:
     """All names for a certificate, what boards verify first. `hosts`: where the door listens, and what else the
     settings call it."""

@@ -73,6 +73,17 @@ def test_a_restart_shows_the_same_certificate(tmp_path) -> None:
     assert shown(again.people) == shown(first.people)
 
 
+def test_a_gateway_with_another_id_is_still_what_its_boards_verify(tmp_path) -> None:
+    config, clock = load(tmp_path, "devices.tls=true"), HandClock()
+    for number, id in enumerate(("gw-test", "gw-attic", "gw-cellar")):
+        door = Doors(config, id, clock).devices
+        assert door is not None
+        names = names_of(shake(door.context, exact_context(door.file)))
+        assert names[0] == f"{id}.mpy-gateway"
+        assert NAME in names
+        assert len([name for name in names if name.endswith(".mpy-gateway")]) == number + 1
+
+
 def test_each_is_made_anew_in_its_time_while_both_are_open(tmp_path) -> None:
     clock = HandClock(wall_ms=NOW_MS)
     both = open_doors(tmp_path, clock)
@@ -196,6 +207,24 @@ def test_a_disk_that_is_full_keeps_the_old_certificate_and_says_so_once(tmp_path
         door_file.write_bytes(kept)
     both.look()
     assert shown(both.people) != before
+    assert both.concerns() == []
+
+
+def test_a_new_certificate_that_could_not_be_loaded_is_loaded_at_the_next_look(tmp_path, monkeypatch) -> None:
+    clock = HandClock(wall_ms=NOW_MS)
+    both = open_doors(tmp_path, clock)
+    clock.advance(700 * DAY_MS)
+
+    def no_file_left(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(doors, "load", no_file_left)
+        both.look()
+        assert len(both.concerns()) == 2, "one door does not keep the other from being looked at"
+    both.look()
+    for door in (both.devices, both.people):
+        shown(door)  # what is on disk
     assert both.concerns() == []
 
 
