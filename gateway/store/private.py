@@ -14,7 +14,7 @@ from gateway.errors import ConfigError
 log = logging.getLogger("store")
 
 _OTHERS: Final = 0o077
-_OURS: Final = frozenset({"registry.db", "mpy-gateway.toml"})
+_OURS: Final = frozenset({"registry.db", "broker.toml", "mpy-gateway.toml"})
 """What tells a directory of ours from one that somebody named by mistake: `/tmp` must not become ours alone."""
 _INSIDE: Final = (".", "tls")
 

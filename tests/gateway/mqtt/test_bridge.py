@@ -493,7 +493,8 @@ KILLED = """
         async with World(Path(sys.argv[1])) as world:
             await world.add("greenhouse")
             world.presence.connected(ConnectionInfo("greenhouse", 1, "here", 0))
-            await world.bridge(sys.argv[2])
+            login = {"username": sys.argv[3], "password_file": Path(sys.argv[4])} if sys.argv[3:] else {}
+            await world.bridge(sys.argv[2], config=login)
             await world.samples("greenhouse", 3)
             await asyncio.sleep(60)
     asyncio.run(main())
@@ -504,9 +505,14 @@ KILLED = """
 def test_the_last_will_says_that_the_gateway_is_gone(tmp_path: Path, kind: str) -> None:
     async def scenario() -> None:
         async with started(kind, tmp_path) as broker:
+            own = []
+            if isinstance(broker, EmbeddedBroker):
+                login = broker.for_the_gateway
+                (tmp_path / "own").write_text(login.password() or "")
+                own = [login.username or "", str(tmp_path / "own")]
             with subscriber(port_of(broker), "#") as client:
                 gateway = subprocess.Popen(  # noqa: ASYNC220  # killed hard, so asyncio must not own it
-                    [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "state"), broker.url]
+                    [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "state"), broker.url, *own]
                 )
                 try:
                     await until(lambda: client.retained("mpy-gateway/greenhouse/availability") == b"online")

@@ -195,10 +195,16 @@ class Mosquitto:
 async def embedded(folder: Path, **options: float) -> AsyncIterator[EmbeddedBroker]:
     broker = EmbeddedBroker(BrokerConfig(port=0, port_v5=0), folder, **options)
     await broker.start()
+    _OWN_WAYS[broker.url] = broker.for_the_gateway
     try:
         yield broker
     finally:
+        del _OWN_WAYS[broker.url]
         await broker.stop()
+
+
+_OWN_WAYS: dict[str, MqttConfig] = {}
+"""Of embedded brokers that run: what the gateway itself connects with. Others may not say what it says."""
 
 
 class World:
@@ -251,8 +257,13 @@ class World:
         return {(device, BOOT_ID, seq) for device, count in self._next.items() for seq in range(count)}
 
     async def bridge(self, url: str, name: str = "test", **options: Any) -> Bridge:
-        """A started bridge. `config` among the options: further keys of [mqtt.<name>]."""
-        return await self.bridge_with(MqttConfig(url=url, **options.pop("config", {})), name, **options)
+        """A started bridge, to an embedded broker as the gateway's own. `config` among the options: further keys of
+        [mqtt.<name>]."""
+        config = options.pop("config", {})
+        own = _OWN_WAYS.get(url)
+        return await self.bridge_with(
+            own.model_copy(update=config) if own else MqttConfig(url=url, **config), name, **options
+        )
 
     async def bridge_with(self, config: MqttConfig, name: str = "test", **options: Any) -> Bridge:
         bridge = Bridge(
