@@ -23,6 +23,8 @@ T = TypeVar("T")
 SHORTEST, LONGEST = 8, 1024
 WAITING = 8
 """Most that may wait for their turn."""
+KNOWN_WAITING = 16
+"""So many where one of those who wait is known: a crowd of strangers must not keep everybody out."""
 MEMORY_KIB, PASSES, LANES = 19 * 1024, 3, 1
 """A pass more than OWASP's least for argon2id: 30 ms and 19 MB on a PC, some 150 ms on a Raspberry Pi 4."""
 
@@ -69,16 +71,18 @@ class Passwords:
             raise PeopleError(422, "password.weak", problem)
         return await self._in_turn(_hash, normal(password))
 
-    async def check(self, password: str, kept: str | None) -> bool:
-        """Whether `kept` was made of `password`. None: there is no such account, which takes as long to find out."""
-        same = await self._in_turn(_verify, kept or NOBODYS, normal(password[:LONGEST]))
+    async def check(self, password: str, kept: str | None, *, known: bool = False) -> bool:
+        """Whether `kept` was made of `password`. None: there is no such account, which takes as long to find out.
+        `known`: it comes from where it came from before."""
+        most = KNOWN_WAITING if known else WAITING
+        same = await self._in_turn(_verify, kept or NOBODYS, normal(password[:LONGEST]), most=most)
         return same and kept is not None
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _in_turn(self, compute: Callable[..., T], *arguments: str) -> T:
-        if self._pending > WAITING:
+    async def _in_turn(self, compute: Callable[..., T], *arguments: str, most: int = KNOWN_WAITING) -> T:
+        if self._pending > most:
             raise PeopleError(503, "login.busy", "Too many are logging in at this moment: try again.")
         self._pending += 1
         work = asyncio.wrap_future(self._thread.submit(compute, *arguments))

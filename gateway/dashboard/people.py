@@ -100,7 +100,8 @@ class People:
         if wait_ms := self._throttle.begin(name, address, now_ms):
             raise TooEarly(wait_ms)
         account = self.accounts.get(name)
-        right = await self._passwords.check(password, account.password if account else None)
+        known = self._throttle.knows(name, address)
+        right = await self._passwords.check(password, account.password if account else None, known=known)
         if not right or self.accounts.get(name) is not account:  # changed while we computed
             if many := self.failures.add(now_ms):
                 whose = name if account else "a name that nobody has"

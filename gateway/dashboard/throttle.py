@@ -91,6 +91,10 @@ class Throttle:
                 self._addresses.popitem(last=False)
         return wait_ms
 
+    def knows(self, account: str, address: str) -> bool:
+        """Whether the account was logged in to from there before."""
+        return (self._slot(account), address_key(address)) in self._known
+
     def succeeded(self, account: str, address: str) -> None:
         """The attempt that began was right: both start anew, and know each other from now on."""
         slot, address = self._slot(account), address_key(address)

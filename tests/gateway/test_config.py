@@ -496,6 +496,14 @@ def test_the_example_uncommented_is_right_and_at_the_defaults(load):
     )
 
 
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "dash.example.org", "https://dash.example.org/", "https://a@b", "ws://a"]
+)
+def test_an_origin_is_scheme_name_and_port(problems, origin):
+    (problem,) = problems("", f'people.allowed_origins=["{origin}"]')
+    assert "is not an origin" in problem
+
+
 def test_what_is_shown_sets_the_same_again(load):
     text = '[gateway]\nname = "Dach \\" \\\\ é"\n[mqtt.home]\nurl = "mqtt://b"\n[limits]\nhello_s = 0.5\n'
     config = load(text, "people.port=0", 'people.allowed_hosts=["pi.local"]')

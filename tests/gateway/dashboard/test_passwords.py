@@ -68,6 +68,9 @@ def test_few_may_wait_and_one_computes_at_a_time(monkeypatch: pytest.MonkeyPatch
         await asyncio.sleep(0)
         with pytest.raises(PeopleError, match="Too many"):
             await keeper.check("a password", None)
+        asking.append(asyncio.create_task(keeper.check("a password", None, known=True)))
+        await asyncio.sleep(0)
+        assert not asking[-1].done(), "who is known may wait behind a crowd of strangers"
         release.set()
         await asyncio.gather(*asking, return_exceptions=True)
         assert most == 1

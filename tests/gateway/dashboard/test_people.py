@@ -129,9 +129,9 @@ def test_unknown_name_and_wrong_password_are_answered_alike(
             checked = []
             check = door.server.people._passwords._in_turn
 
-            async def note(compute: object, *arguments: str) -> object:
+            async def note(compute: object, *arguments: str, **options: int) -> object:
                 checked.append(arguments[0].split("$")[1:4])
-                return await check(compute, *arguments)  # type: ignore[arg-type]
+                return await check(compute, *arguments, **options)  # type: ignore[arg-type]
 
             monkeypatch.setattr(door.server.people._passwords, "_in_turn", note)
             wrong, unknown = await log_in(door, "anna", OTHER), await log_in(door, "hunter2", OTHER)
@@ -238,6 +238,9 @@ def test_a_new_password_ends_the_other_sessions_and_needs_the_old_one(tmp_path: 
             link = await door.log_in() | {"Origin": door.server.url}
             answer = await door.ask("/api/password", method="POST", headers=link, body={"old": "", "new": GOOD})
             assert code(answer) == (409, "login.scope")
+            back = await door.ask("/api/users/anna/password", method="PUT", headers=link, body={"password": GOOD})
+            assert back.status == 204, "a link is the owner's way back in"
+            assert (await log_in(door, "anna", GOOD)).status == 303
 
     run(main())
 
@@ -375,6 +378,12 @@ def test_a_token_never_has_more_rights_than_its_account_and_goes_with_it(tmp_pat
             assert (await door.ask("/api/devices", headers=token)).status == 200
             await people.remove("bert")
             assert (await door.ask("/api/devices", headers=token)).status == 401
+            await people.add("bert", GOOD, "admin")
+            assert (await door.ask("/api/devices", headers=token)).status == 401, "the new one is somebody else"
+            _, half = await people.tokens.add("", "admin", "bert", None)
+            await people.accounts.remove("bert")  # cut short, as by a full disk
+            half_removed = {"Authorization": f"Bearer {half}"}
+            assert (await door.ask("/api/devices", headers=half_removed)).status == 401
             viewer = await browser(door, "anna")
             gone = await door.ask(f"/api/tokens/{made['token']['id']}", method="DELETE", headers=viewer)
             assert gone.status == 404

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseFrame, parseHistory, parseProblem, parseResult } from "../src/parse.ts";
+import { Malformed, parseFrame, parseHistory, parseProblem, parseResult, parseSecret, parseSession, parseTokens, parseUsers } from "../src/parse.ts";
 import { asked, device, panel, samples, snapshot, T0_MS } from "./examples.ts";
 
 const parse = (...messages: unknown[]) => parseFrame(JSON.stringify(messages));
@@ -64,4 +64,18 @@ test("answers of REST are checked too", () => {
   assert.throws(() => parseResult({ id: "c1", name: "ping", status: "maybe", data: {}, error: null }), /done or failed/);
   assert.deepEqual(parseProblem({ error: { code: "device.offline", text: "It is away." } }), { code: "device.offline", text: "It is away." });
   assert.equal(parseProblem("<html>"), null);
+});
+
+test("people are what FEED.md shows, and a role or scope that is not known is no answer", () => {
+  const session = { who: "browser", account: "anna", role: "viewer", scope: "read", expires_ms: T0_MS };
+  assert.deepEqual(parseSession(session), session);
+  assert.equal(parseSession({ ...session, account: null }).account, null);
+  assert.throws(() => parseSession({ ...session, scope: "everything" }), Malformed);
+  assert.throws(() => parseSession({ ...session, role: undefined }), Malformed);
+  const user = { name: "anna", role: "viewer", created_ms: 1, changed_ms: 2, sessions: 2 };
+  assert.deepEqual(parseUsers({ users: [user] }), [user]);
+  const token = { id: "1f0c9b2e", name: "grafana", scope: "read", account: null, created_ms: 1, expires_ms: null, used_ms: null };
+  assert.deepEqual(parseTokens({ tokens: [token] }), [token]);
+  assert.equal(parseSecret({ token, secret: "mpygw_x" }), "mpygw_x");
+  assert.throws(() => parseSecret({ token }), Malformed);
 });

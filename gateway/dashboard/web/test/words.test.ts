@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { deviceHref, GATEWAY_HREF, parseRoute } from "../src/route.ts";
+import { ACCOUNT_HREF, deviceHref, GATEWAY_HREF, parseRoute } from "../src/route.ts";
 import { when } from "../src/format.ts";
 import type { Asked, DeviceEvent } from "../src/protocol.ts";
 import { askedByWords, askedWords, brokerWords, deliveryWords, eventWords, gapTimes, gapWords, linkWords, lostWords, presenceWords, qualityWords, resultWords } from "../src/words.ts";
@@ -98,6 +98,7 @@ test("the feed's state reads the same during every attempt", () => {
 
 test("routes go there and back", () => {
   assert.deepEqual(parseRoute(GATEWAY_HREF), { page: "gateway" });
+  assert.deepEqual(parseRoute(ACCOUNT_HREF), { page: "account" });
   assert.deepEqual(parseRoute(deviceHref("soil-1_b")), { page: "device", id: "soil-1_b" });
   for (const hash of ["", "#/", "#/device/", "#/device/../x", "#/device/A", "#main"]) assert.deepEqual(parseRoute(hash), { page: "devices" });
 });

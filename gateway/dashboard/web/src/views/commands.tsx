@@ -6,7 +6,7 @@ import { duration, facts, when } from "../format.ts";
 import type { Asked, CommandArgument, CommandSpec, Scalar } from "../protocol.ts";
 import * as rest from "../rest.ts";
 import type { DeviceState } from "../state.ts";
-import { mayControl, now_ms } from "../store.ts";
+import { mayControl, now_ms, session } from "../store.ts";
 import { unreachable } from "../unreachable.ts";
 import { askedByWords, askedWords, resultWords } from "../words.ts";
 import { useFew } from "./parts.tsx";
@@ -28,7 +28,7 @@ export function Commands({ device }: { device: DeviceState }) {
       {mayControl() ? (
         device.commands.map((spec) => <CommandRow key={spec.name} device={device.id} online={device.online} spec={spec} />)
       ) : (
-        <p class="nothing">You may look, but send no commands.</p>
+        session.value && <p class="nothing">You may look, but send no commands.</p>
       )}
       {!device.commands.length && <p class="nothing">This device has none.</p>}
       {device.asked.length > 0 && <History rows={device.asked} specs={device.commands} />}
