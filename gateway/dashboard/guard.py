@@ -119,6 +119,7 @@ class Guard:
             if comes_from is From.ALLOWED:
                 dressed = _dressed(send, first(headers, b"origin"))
                 if b"access-control-request-method" in headers:
+                    self._count_stranger(scope)
                     await _preflight(dressed)
                     return
             caller = self._caller(headers, comes_from)
