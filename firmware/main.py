@@ -28,7 +28,10 @@ def run():
         settings, profile = config.load()
         outputs = profile["outputs"]
         try:
-            for part in ("wire", "link", "journal"):  # compiling takes memory: the largest while there is most
+            parts = ("wire", "link", "journal")  # compiling takes memory: the largest while there is most
+            if settings["gateway"]["ca"]:
+                parts += ("secure",)  # and this before the buffers are made, or it scatters what is left
+            for part in parts:
                 __import__("device." + part)
                 gc.collect()
             from device.node import Node

@@ -56,7 +56,7 @@ def start(building=None, running=None, finishing=None, ctrl_c=None, profile=None
     def load():
         if profile:
             raise profile
-        return {}, {"outputs": outputs, "delivery": {"ram_samples": 4000}}
+        return {"gateway": {"ca": None}}, {"outputs": outputs, "delivery": {"ram_samples": 4000}}
 
     config.load = load
     sys.modules.pop("main", None)
