@@ -19,6 +19,7 @@ from gateway.clock import Clock
 from gateway.command.dispatch import Dispatcher
 from gateway.config import Config, MqttConfig, write_private
 from gateway.dashboard.server import PeopleServer
+from gateway.descriptors import make_room
 from gateway.device.server import DeviceServer
 from gateway.errors import ConfigError
 from gateway.forget import forget
@@ -49,6 +50,8 @@ class Gateway:
         self.bridges: list[Bridge] = []
         self._parts = AsyncExitStack()
         self._forgetting = asyncio.Lock()
+        self._concerns: list[str] = []
+        """What was found at the start that should be looked at; a sentence each."""
 
     async def start(self) -> None:
         try:
@@ -59,7 +62,10 @@ class Gateway:
 
     async def _start(self) -> None:
         config, clock = self.config, self.clock
-        for warning in config.warnings():
+        limits = config.limits
+        if cramped := make_room(limits.connections + limits.strangers + limits.people_connections):
+            self._concerns.append(cramped)
+        for warning in [*config.warnings(), *self._concerns]:
             log.warning(warning)
         self.store = SqliteStore(
             config.state,
@@ -184,7 +190,7 @@ class Gateway:
         """What `/api/status` adds to the connections: parts and their figures."""
         return {
             "devices_url": self.devices_url,
-            "warnings": [*self.config.warnings(), *self.tls.concerns()],
+            "warnings": [*self.config.warnings(), *self._concerns, *self.tls.concerns()],
             "store": self.store.stats(),
             "brokers": {bridge.name: {**bridge.stats(), "url": self.mqtt_urls[bridge.name]} for bridge in self.bridges},
             "door": self.door.stats() if hasattr(self, "door") else {},

@@ -61,8 +61,42 @@ def test_an_existing_directory_is_left_alone_and_no_identity_is_made(state: Path
     assert "no device yet" in devices("list", state=state)
 
 
-@pytest.mark.parametrize("command", ["replace", "revoke"])
+@pytest.mark.parametrize("command", ["replace", "revoke", "rotate"])
 def test_nobody_cannot_be_changed(state: Path, command: str) -> None:
     ended = mpy_gateway("devices", command, "nobody", "--state", str(state))
     assert ended.returncode == 1
     assert "nobody" in ended.stderr
+
+
+def token_in(said: str) -> str:
+    token = re.search(r"token +([A-Za-z0-9_-]{43})\n", said)
+    assert token, said
+    return token[1]
+
+
+def test_a_revoked_device_stays_listed_and_can_have_a_new_token(state: Path) -> None:
+    old = token_in(devices("add", "greenhouse", "--node", "climate-node", state=state))
+    assert "may not connect any more" in devices("revoke", "greenhouse", state=state)
+    assert "greenhouse" in (listed := devices("list", state=state))
+    assert "revoked" in listed
+    refused = mpy_gateway("devices", "rotate", "greenhouse", "--state", str(state))
+    assert (refused.returncode, "--again" in refused.stderr) == (1, True)
+    assert token_in(devices("add", "greenhouse", "--again", state=state)) != old
+    assert "revoked" not in devices("list", state=state)
+    assert "gets its new token when it comes" in devices("rotate", "greenhouse", state=state)
+    assert "has not used its new token yet" in devices("list", state=state)
+
+
+def test_what_a_new_device_is_must_be_said(state: Path) -> None:
+    ended = mpy_gateway("devices", "add", "greenhouse", "--state", str(state))
+    assert (ended.returncode, "--node" in ended.stderr) == (2, True)
+
+
+def test_forgetting_is_asked_about(state: Path) -> None:
+    devices("add", "greenhouse", "--node", "climate-node", state=state)
+    ended = mpy_gateway("devices", "forget", "greenhouse", "--state", str(state))
+    assert ended.returncode == 130
+    assert "greenhouse" in devices("list", state=state)
+    assert "is forgotten" in devices("forget", "greenhouse", "--yes", state=state)
+    assert "no device yet" in devices("list", state=state)
+    devices("add", "greenhouse", "--node", "climate-node", state=state)

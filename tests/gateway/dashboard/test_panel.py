@@ -73,3 +73,34 @@ def test_many_failed_logins_are_a_notice_and_a_few_are_not() -> None:
     (notice,) = panel({"people": {"failed_logins_hour": 1200}}, T0_MS).notices
     assert notice.level == "warning"
     assert notice.text.startswith("1,200 logins failed within an hour")
+
+
+def at_the_door(**figures: Any) -> list[Notice]:
+    return panel({"door": figures}, NOW_MS).notices
+
+
+def test_who_was_refused_at_the_devices_door_is_a_figure() -> None:
+    refused = {"token": 3, "strangers": 20, "shut": 1, "address": 2}
+    door = panel({"door": {"connections": 5, "strangers": 7, "refused": refused}}, NOW_MS).door
+    assert (door.connections, door.strangers, door.bad_tokens, door.crowded_out) == (5, 7, 3, 23)
+    assert at_the_door(refused=refused) == []
+
+
+def test_a_door_that_can_accept_nobody_is_an_error() -> None:
+    (notice,) = at_the_door(trouble="no connection can be accepted: Too many open files")
+    assert notice.level == "error"
+    assert notice.text.startswith("No connection can be accepted: Too many open files: boards cannot connect")
+
+
+def test_a_board_that_came_as_another_is_told_for_ten_minutes_with_what_to_do() -> None:
+    other = {"device": "greenhouse", "hardware": "a4cf", "address": "192.168.1.9", "at_ms": NOW_MS - 599_000}
+    (notice,) = at_the_door(other_boards=[other])
+    assert "devices replace greenhouse" in notice.text
+    assert at_the_door(other_boards=[other | {"at_ms": NOW_MS - 600_000}]) == []
+
+
+def test_an_address_that_goes_on_with_bad_tokens_is_told() -> None:
+    failures = {"address": "192.168.1.9", "count": 19, "last_ms": NOW_MS}
+    assert at_the_door(bad_tokens=[failures]) == []
+    (notice,) = at_the_door(bad_tokens=[failures | {"count": 1_200}])
+    assert notice.text == "1,200 connections from 192.168.1.9 came with a token that is not known."

@@ -3,8 +3,11 @@ nothing is stored twice (WIRE.md, sections 3 and 8)."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from gateway.model import Batch, Gap, Quality, Refused, Sample
 from gateway.profile import Profile
@@ -205,3 +208,93 @@ def test_many_boots_that_left_only_a_little_are_all_taken_in_order(tmp_path: Pat
             assert {batch.quality for batch in batches} == {Quality.ESTIMATED}
 
     run(scenario())
+
+
+def test_a_device_acts_only_as_itself_whatever_its_frames_say(tmp_path: Path) -> None:
+    """Another's id in hello is refused; in any other frame it is a field nobody knows, and changes nothing."""
+
+    async def scenario() -> None:
+        async with open_door(tmp_path) as door:
+            victim = await door.enter("victim")
+            await victim.works()
+            thief = await door.knock("thief")
+            await thief.hello(device="victim")
+            assert await thief.error() == "hello.device"
+            assert await thief.closed() == (4003, "device id is not this token's")
+            thief = await door.enter("thief")
+            spoofed = {"device": "victim", "hardware": f"{HARDWARE}-victim", "boot_id": OLD_BOOT_ID}
+            await thief.samples(0, 50, **spoofed)
+            await thief.send({"type": "event", "boot": 1, "seq": 1, "t": 9, "code": "boot", **spoofed})
+            await thief.send({"type": "gap", "boot": 1, "from": 2, "to": 3, "why": "full", **spoofed})
+            await thief.send({"type": "latest", "boot": 1, "t": 10, "values": {"temperature": 51}, **spoofed})
+            await thief.acked(3)
+            assert {batch.boot_id for batch in await door.batches("thief")} == {BOOT_ID}
+            assert [record.seq for record in await door.records("victim")] == [0]
+            await victim.works()
+
+    run(scenario())
+
+
+def test_a_device_cannot_answer_for_another(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_door(tmp_path) as door:
+            victim, thief = await door.enter("victim"), await door.enter("thief")
+            asking = asyncio.create_task(door.dispatcher.send("victim", "ping", timeout_s=10))
+            command = await victim.receive("command")
+            await thief.send({"type": "result", "id": command["id"], "status": "done", "data": {"uptime_ms": 666}})
+            await thief.receive("ack")  # it ends nothing, so it need not be sent again
+            assert not asking.done()
+            await victim.send({"type": "result", "id": command["id"], "status": "done", "data": {"uptime_ms": 1}})
+            assert (await asking).data == {"uptime_ms": 1}
+
+    run(scenario())
+
+
+def test_a_board_that_was_refused_for_anothers_identity_is_told_until_it_takes_its_place(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_door(tmp_path) as door:
+            first = await door.enter()
+            clone = await door.knock()
+            await clone.hello(hardware="clone")
+            assert (await clone.closed())[0] == 4011
+            (other,) = door.server.stats()["other_boards"]
+            assert (other["device"], other["hardware"], other["address"]) == ("greenhouse", "clone", "127.0.0.1")
+            await first.socket.close()
+            await until(lambda: door.presence.get("greenhouse") is None, what="the end of the first")
+            await door.devices.replace("greenhouse")
+            await door.enter(hardware="clone")
+            assert door.server.stats()["other_boards"] == []
+
+    run(scenario())
+
+
+def test_a_new_token_made_by_hand_lets_any_board_in_and_ends_the_old_one(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_door(tmp_path) as door:
+            old = await door.enter()
+            await old.works()
+            token = await door.devices.renew("greenhouse")
+            assert (await old.closed(timeout_s=3))[0] == 4003
+            door.tokens["greenhouse"] = token
+            new = await door.enter(hardware="another", boots=[boot(1, OLD_BOOT_ID, 10)])
+            await new.samples(0, 20)
+            await new.acked(0)
+            assert await seqs(door, BOOT_ID) == [0]  # what the other board brought stays
+
+    run(scenario())
+
+
+def test_a_device_that_comes_and_goes_in_a_loop_does_not_fill_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "device")
+
+    async def scenario() -> None:
+        async with open_door(tmp_path) as door:
+            for _ in range(30):
+                device = await door.knock()
+                await device.hello(device="another")
+                assert (await device.closed())[0] == 4003
+
+    run(scenario())
+    assert 20 <= len([r for r in caplog.records if "disconnected" in r.getMessage()]) <= 25
