@@ -17,7 +17,7 @@ from websockets.exceptions import InvalidHeaderFormat
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
-from websockets.protocol import OPEN
+from websockets.protocol import CLOSING, OPEN
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -33,6 +33,8 @@ log = logging.getLogger("device")
 
 UNREAD_BYTES: Final = 1 << 18
 """What may wait in a socket that its device does not read; our own frames never come near it (`OUTGOING_BYTES`)."""
+AFTER_CLOSE_BYTES: Final = 1 << 20
+"""What may still come behind our close frame: what was on its way."""
 TOKEN_LENGTH: Final = 43
 """32 bytes as base64url without padding."""
 BACKLOG: Final = 256
@@ -232,6 +234,7 @@ class DeviceSocket(ServerConnection):
         """It has its transport."""
         self.request_only = RequestOnly(protocol)
         self._listener = listener
+        self._after_close_bytes = 0
         receive = protocol.recv_frame
 
         controls = Bucket(CONTROLS_PER_S, seconds=CONTROLS_S, now_ms=_now_ms())
@@ -269,6 +272,10 @@ class DeviceSocket(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self.state is CLOSING:
+            self._after_close_bytes += len(data)
+            if self._after_close_bytes > AFTER_CLOSE_BYTES:
+                self.transport.abort()
         if self.transport.get_write_buffer_size() > UNREAD_BYTES:
             self.transport.abort()  # the library answers pings without asking whether anybody reads the answers
 
