@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import tomllib
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import app
+from gateway.config import Limits
 
 ROOT = Path(__file__).parent.parent
 LISTED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
@@ -94,3 +96,71 @@ def test_every_dependency_says_why_it_is_there() -> None:
     start = lines.index("dependencies = [")
     for line in lines[start + 1 : lines.index("]", start)]:
         assert "#" in line, line
+
+
+SECURITY = (ROOT / "gateway/SECURITY.md").read_text()
+
+
+def _section(title: str) -> str:
+    return SECURITY.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def _rows(title: str) -> list[list[str]]:
+    lines = [line for line in _section(title).splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def test_every_limit_that_can_be_set_is_in_the_security_page_with_its_default() -> None:
+    told = {row[0].strip("`"): row[1] for row in _rows("Limits") if row[0].startswith("`limits.")}
+    defaults = {f"limits.{key}": f"{field.default:,g}" for key, field in Limits.model_fields.items()}
+    large = {f"limits.{key}": f"{field.default:,}" for key, field in Limits.model_fields.items()}
+    assert told.keys() == defaults.keys()
+    assert not {key: value for key, value in told.items() if value not in (defaults[key], large[key])}
+
+
+def test_every_other_limit_on_the_security_page_is_that_of_the_code() -> None:
+    fixed = [row for row in _rows("Limits") if not row[0].startswith("`limits.")]
+    assert len(fixed) > 20
+    for place, default, _ in fixed:
+        found = re.fullmatch(r"`([\w/]+)\.py` `(\w+)`", place)
+        assert found is not None, place
+        assert f"{getattr(importlib.import_module(found[1].replace('/', '.')), found[2]):,}" == default, place
+
+
+def test_every_test_that_the_security_page_names_is_there() -> None:
+    rows = [line for line in SECURITY.splitlines() if "](../tests/" in line]
+    assert len(rows) > 35
+    for row in rows:
+        for part in re.split(r"(?=\[test_\w+\]\()", row)[1:]:
+            file = re.search(r"\]\(\.\./(tests/[^)]*)\)", part)
+            assert file is not None, part
+            text = (ROOT / file[1]).read_text()
+            names = re.findall(r"`(test_\w+)`", part)
+            assert names, part
+            for name in names:
+                assert f"def {name}(" in text, f"{file[1]} has no {name}"
+
+
+def test_each_provision_is_shown_by_a_test_or_says_why_it_is_not_met() -> None:
+    rows = _rows("ETSI EN 303 645")
+    for provision, _, state, how in rows:
+        assert state in {"met", "partly", "not met"}, provision
+        assert state == "not met" or "`test_" in how, provision
+        assert state == "met" or "because" in how, provision
+    assert len({row[0] for row in rows}) == len(rows)
+    mandatory = [row for row in rows if row[0].endswith(" M")]
+
+    def counts(some: list[list[str]]) -> str:
+        states = [row[2] for row in some]
+        return f"{states.count('met')} met, {states.count('partly')} partly, {states.count('not met')} not met."
+
+    told = f"{len(rows)} provisions: {counts(rows)} Of the {len(mandatory)} mandatory ones: {counts(mandatory)}"
+    assert told in SECURITY, told
+
+
+def test_the_security_page_says_how_to_report_and_what_is_supported() -> None:
+    page = _section("Report a problem")
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for word in ("advisory", "within 7 days", "**Supported versions.**", version.rpartition(".")[0], "2028"):
+        assert word in page, word
+    assert "(gateway/SECURITY.md" in (ROOT / "README.md").read_text()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import re
 from pathlib import Path
 
 import pytest
 
+from gateway import __version__
 from tests.aio import run
 from tests.attacks.house import UPGRADE, House, house, request, status_of
 
+ROOT = Path(__file__).parents[2]
 TOKEN = "the token of the greenhouse"
 FRAME = b"\x81\x82\x00\x00\x00\x00{}"
 
@@ -162,3 +166,57 @@ def test_a_device_cannot_answer_for_another_one(tmp_path: Path) -> None:
             assert (status, b'"done"' in body) == (200, True)
 
     run(scenario())
+
+
+def test_every_device_has_a_token_of_its_own_of_256_bits(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with house(tmp_path) as home:
+            tokens = [await home.add(f"board-{number}") for number in range(30)]
+            drawn = {base64.urlsafe_b64decode(token + "=") for token in tokens}
+            assert {len(bits) for bits in drawn} == {32}
+            assert len(drawn) == 30
+            set_bits = sum(bin(byte).count("1") for bits in drawn for byte in bits)
+            assert 0.46 < set_bits / (30 * 256) < 0.54, "not random"
+
+    run(scenario())
+
+
+def test_who_is_not_logged_in_learns_only_that_a_gateway_is_here(tmp_path: Path) -> None:
+    """Not which version, which devices, which accounts, which libraries, where it keeps its files."""
+
+    async def scenario() -> None:
+        async with house(tmp_path) as home:
+            await home.enter("greenhouse")
+            await home.gateway.people.people.add("owner", "correct horse battery staple", "admin")
+            paths = ("/", "/login", "/login?link=a", "/setup", "/healthz", "/api", "/api/status", "/api/devices", "/api/openapi.json",
+                     "/api/devices/greenhouse", "/api/devices/attic", "/api/users/owner", "/docs", "/metrics", "/assets/x", "/x")  # fmt: skip
+            asked = [request(f"GET {path} HTTP/1.1", "Host: localhost", "Connection: close") for path in paths]
+            answers = [await home.say(home.page, one) for one in asked]
+            answers += [await home.say(home.door, one) for one in (*asked[:2], request(*UPGRADE), b"x\r\n\r\n")]
+            for answer in answers:
+                text = answer.decode("latin-1").lower()
+                for secret in (
+                    "greenhouse",
+                    "owner",
+                    __version__,
+                    "uvicorn",
+                    "python",
+                    "websockets/",
+                    "starlette",
+                    str(tmp_path),
+                ):
+                    assert secret not in text, (secret, text[:600])
+            known, unknown = answers[paths.index("/api/devices/greenhouse")], answers[paths.index("/api/devices/attic")]
+            assert re.sub(rb"date: .*", b"", known) == re.sub(rb"date: .*", b"", unknown), (
+                "tells which devices there are"
+            )
+
+    run(scenario())
+
+
+def test_the_firmware_opens_no_port_and_no_web_repl() -> None:
+    """A board only ever calls: nothing on it listens."""
+    for file in [*(ROOT / "firmware").rglob("*.py")]:
+        text = file.read_text()
+        for word in ("webrepl", ".listen(", ".accept(", ".bind(", "AP_IF", "ftp", "telnet"):
+            assert word not in text, f"{file.name} has {word}"
