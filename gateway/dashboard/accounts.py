@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -46,6 +47,8 @@ class Accounts:
         self._registry = registry
         self._wall_ms = wall_ms
         self._accounts: dict[str, Account] = {}
+        self._one_change = asyncio.Lock()
+        """What is checked must still be so when it is written."""
 
     async def open(self) -> None:
         """Read them. One that cannot be read has no way in; others are not held up by it."""
@@ -77,32 +80,39 @@ class Accounts:
             raise PeopleError(409, "user.many", f"There are {ACCOUNTS} accounts already, which is the most.")
         return kept
 
-    async def add(self, name: str, password: str, role: Role) -> str:
-        """`password` as argon2id made it. Returns the name as it is kept. Raises PeopleError."""
-        kept = self.check_new(name)
-        await self._keep(kept, Account(role, password, self._wall_ms(), self._wall_ms()))
+    async def add(self, name: str, password: str, role: Role, *, first: bool = False) -> str:
+        """`password` as argon2id made it; `first`: only where there is none yet. Returns the name as it is kept. Raises
+        PeopleError."""
+        async with self._one_change:
+            kept = self.check_new(name)
+            if first and self._accounts:
+                raise PeopleError(401, "login.link", "Somebody was quicker: there is an account already.")
+            await self._keep(kept, Account(role, password, self._wall_ms(), self._wall_ms()))
         return kept
 
     async def set_password(self, name: str, password: str) -> None:
         """Raises PeopleError where there is no such account."""
-        changed = msgspec.structs.replace(self.known(name), password=password, changed_ms=self._wall_ms())
-        await self._keep(name, changed)
+        async with self._one_change:
+            changed = msgspec.structs.replace(self.known(name), password=password, changed_ms=self._wall_ms())
+            await self._keep(name, changed)
 
     async def set_role(self, name: str, role: Role) -> bool:
         """False: it has that role already. Raises PeopleError: no such account, or the last admin."""
-        account = self.known(name)
-        if account.role == role:
-            return False
-        self._check_not_last_admin(name)
-        await self._keep(name, msgspec.structs.replace(account, role=role))
+        async with self._one_change:
+            account = self.known(name)
+            if account.role == role:
+                return False
+            self._check_not_last_admin(name)
+            await self._keep(name, msgspec.structs.replace(account, role=role))
         return True
 
     async def remove(self, name: str) -> None:
         """Raises PeopleError: no such account, or the last admin."""
-        self.known(name)
-        self._check_not_last_admin(name)
-        del self._accounts[name]  # first: it must open nothing from now on, whatever the disk does
-        await self._registry.delete(USER_KEY + name)
+        async with self._one_change:
+            self.known(name)
+            self._check_not_last_admin(name)
+            del self._accounts[name]  # first: it must open nothing from now on, whatever the disk does
+            await self._registry.delete(USER_KEY + name)
 
     def known(self, name: str) -> Account:
         """Raises PeopleError where there is no such account."""

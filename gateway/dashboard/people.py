@@ -81,18 +81,14 @@ class People:
     async def set_up(self, link: str, name: str, password: str) -> str:
         """Make the first account, an admin, by a setup link; token of its session. Raises PeopleError; the link is used
         up only by success."""
-        self._check_setup(link)
+        if len(self.accounts) or not self.setup_links.waits(link):
+            raise PeopleError(401, "login.link", "This link was used already, or the gateway was started again.")
         self.accounts.check_new(name)
         kept = await self._passwords.keep(password, name.strip().lower())
-        self._check_setup(link)  # again: another browser may have been quicker
-        name = await self.accounts.add(name, kept, "admin")
+        name = await self.accounts.add(name, kept, "admin", first=True)
         self.setup_links.redeem(link)
         log.info("the first account was made: %s", name)
         return await self.sessions.create(name)
-
-    def _check_setup(self, link: str) -> None:
-        if len(self.accounts) or not self.setup_links.waits(link):
-            raise PeopleError(401, "login.link", "This link was used already, or the gateway was started again.")
 
     async def _prove(self, name: str, password: str, address: str) -> None:
         """Raises PeopleError unless `password` is that of `name`."""

@@ -9,7 +9,9 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
+from gateway.dashboard import passwords
 from gateway.dashboard.accounts import USER_KEY
 from gateway.dashboard.apitokens import TOKEN_KEY
 from gateway.dashboard.auth import SESSION_KEY
@@ -19,6 +21,14 @@ from tests.aio import run
 from .door import Answer, Door, close_code, messages, open_door
 
 GOOD, OTHER = "correct horse battery", "staple of the day"
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """argon2id with little memory: what is slow about it is tested in test_passwords.py."""
+    if "alike" in request.node.name:
+        return
+    monkeypatch.setattr(passwords, "_argon2", lambda: PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
 
 
 async def log_in(door: Door, name: str, password: str = GOOD, **headers: str) -> Answer:
@@ -87,6 +97,25 @@ def test_two_browsers_with_setup_links_make_one_account(tmp_path: Path) -> None:
             results = await asyncio.gather(*both, return_exceptions=True)
             assert len(people.accounts) == 1
             assert sum(isinstance(result, str) for result in results) == 1
+
+    run(main())
+
+
+def test_changes_at_the_same_moment_leave_an_admin_and_one_account_of_a_name(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            people = door.server.people
+            for name in ("one", "two"):
+                await people.add(name, GOOD, "admin")
+            both = (people.set_role(name, "viewer") for name in ("one", "two"))
+            results = await asyncio.gather(*both, return_exceptions=True)
+            assert [isinstance(result, Exception) for result in results].count(True) == 1
+            adding = (people.add("three", password, "viewer") for password in (GOOD, OTHER))
+            results = await asyncio.gather(*adding, return_exceptions=True)
+            assert [isinstance(result, Exception) for result in results].count(True) == 1
+            both = (people.remove("one"), people.remove("two"))  # one of them is the admin
+            await asyncio.gather(*both, return_exceptions=True)
+            assert [account.role for account in people.accounts.all().values()].count("admin") == 1
 
     run(main())
 
