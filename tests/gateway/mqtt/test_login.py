@@ -272,11 +272,11 @@ def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path, author
     assert "cannot be used" in tls.renew()
 
 
-@pytest.mark.parametrize("hostile", [b"\x16\x03\x01" + b"x" * 50, b"\x10" + b"\xff\xff\x7f" + b"\0" * 200_000])
+@pytest.mark.parametrize("hostile", [b"\x16\x03\x01" + b"x" * 50, b"\x10\xc0\x84\x3d" + b"\0" * 200_000])
 def test_what_has_not_logged_in_can_hold_neither_memory_nor_the_door(tmp_path: Path, hostile: bytes) -> None:
     def check(broker: EmbeddedBroker) -> None:
         with socket.create_connection(("127.0.0.1", broker.ports.v5)) as stranger:
-            stranger.settimeout(8)
+            stranger.settimeout(5)
             with contextlib.suppress(ConnectionError):
                 stranger.sendall(hostile)
                 assert stranger.recv(10) == b""
