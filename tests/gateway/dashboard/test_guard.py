@@ -151,7 +151,7 @@ def test_headers_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
 def test_too_long_an_address_and_too_many_requests_of_strangers_are_refused(tmp_path: Path) -> None:
     async def main() -> None:
         limits = {"people_requests_per_s": 2, "people_url_bytes": 300}
-        async with open_door(tmp_path, limits=limits) as door:
+        async with open_door(tmp_path, limits=limits, allowed_origins=(DASH,)) as door:
             long = await door.ask("/api/devices?" + "x" * 300, headers=door.bearer)
             assert (long.status, long.json["error"]["code"]) == (414, "request.url")
             for _ in range(10):
@@ -160,6 +160,8 @@ def test_too_long_an_address_and_too_many_requests_of_strangers_are_refused(tmp_
                 refused = await door.ask(path)
                 assert (refused.status, refused.json["error"]["code"]) == (429, "request.rate")
                 assert refused.headers["retry-after"] == "1"
+            beforehand = {"Origin": DASH, "Access-Control-Request-Method": "POST"}
+            assert (await door.ask("/api/devices", method="OPTIONS", headers=beforehand)).status == 429
             assert (await door.ask("/api/devices", headers=door.bearer)).status == 200, "who is known goes on"
             door.clock.advance(1000)
             assert (await door.ask("/login")).status == 200
