@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
+from websockets.http11 import Request
 
+from gateway.device.listener import token_of
 from tests.aio import run
 from tests.gateway.device.door import SUBPROTOCOL, Device, Door, open_door
 
@@ -67,6 +70,24 @@ def test_a_token_opens_as_a_header_or_as_a_subprotocol_and_is_never_echoed(tmp_p
                 await socket.close()
 
     run(scenario())
+
+
+def test_several_different_tokens_are_as_good_as_none(tmp_path: Path) -> None:
+    """A proxy before us might go by another one than we do."""
+
+    async def scenario() -> None:
+        async with open_door(tmp_path) as door:
+            token = await door.add("greenhouse")
+            both = (SUBPROTOCOL, f"mpy-gateway.token.{token}")
+            assert (await refused(door, *both, headers=bearer(UNKNOWN_TOKEN)))[0] == 401
+            assert (await refused(door, *both, headers={"Authorization": "Basic eA=="}))[0] == 401
+            await (await knock(door, *both, headers=bearer(token))).close()
+
+    run(scenario())
+    for number in range(20):
+        one, other = f"{number:043}", f"{number + 1:043}"
+        headers = Headers([("Authorization", f"Bearer {one}"), ("Authorization", f"Bearer {other}")])
+        assert token_of(Request("/", headers)) is None
 
 
 def test_compression_is_not_negotiated(tmp_path: Path) -> None:

@@ -33,3 +33,15 @@ def test_it_survives_a_restart() -> None:
     again = Aside()
     again.load(aside.save())
     assert (again.count, list(again.newest)) == (1, list(aside.newest))
+
+
+def test_nothing_of_a_forgotten_device_is_kept_but_that_it_was_counted() -> None:
+    aside = Aside()
+    for device in ("greenhouse", "cellar"):
+        aside.add(*messages(batch(sample(0, temperature=1), device=device)), "no", 5)
+    aside.is_saved = True
+    aside.forget("attic")
+    assert aside.is_saved
+    aside.forget("cellar")
+    assert not aside.is_saved
+    assert (aside.count, [entry.device for entry in aside.newest]) == (2, ["greenhouse"])

@@ -251,3 +251,36 @@ def test_what_must_go_alone_waits_for_the_others_and_they_for_it() -> None:
     assert list(outflow.take()) == []
     outflow.done(suspect)
     assert names(list(outflow.take())) == ["1.2"]
+
+
+def test_nothing_that_waits_of_a_forgotten_device_is_sent_and_the_cursor_does_not_wait_for_it() -> None:
+    outflow = Outflow("0", window=3)
+    for cursor, topics in (("1", ["old", "other"]), ("2", ["old"]), ("3", ["other"])):
+        outflow.add([message(topic) for topic in topics], cursor)
+    outflow.notice(message("old"))
+    outflow.forget(lambda one: one.topic == "old")
+    sent = list(outflow.take())
+    assert names(sent) == ["other", "other"]
+    for item in sent:
+        outflow.done(item)
+    assert outflow.cursor == "3"
+    assert outflow.idle
+    assert outflow.waiting_bytes == 0
+
+
+def test_what_is_under_way_of_a_forgotten_device_is_not_sent_again() -> None:
+    """After a broken connection, and where the broker asks for it once more."""
+    outflow = Outflow("0")
+    outflow.add([message("old"), message("other")], "1")
+    outflow.notice(message("old"))
+    under_way = list(outflow.take())
+    assert len(under_way) == 3
+    outflow.forget(lambda one: one.topic == "old")
+    outflow.retry(next(item for item in under_way if item.page and item.message.topic == "old"))
+    outflow.again()
+    sent = list(outflow.take())
+    assert names(sent) == ["other"]
+    outflow.add([message("old")], "2")  # of a new device of that name
+    outflow.done(sent[0])
+    assert outflow.cursor == "1"
+    assert names(list(outflow.take())) == ["old"]

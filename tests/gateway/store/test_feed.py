@@ -98,3 +98,19 @@ def test_waiters_go_when_they_are_cancelled() -> None:
         assert await published(feed, batch(sample(0))).wait(0, 0)
 
     run(work())
+
+
+def test_of_a_forgotten_device_nothing_is_given_out_and_the_file_is_asked_for_the_rest() -> None:
+    async def work() -> None:
+        feed = Feed(newest=10)
+        live = feed.subscribe(None)
+        published(feed, batch(sample(0)), batch(sample(1), device="cellar"))
+        feed.forget("cellar")
+        assert feed.after(10, None, 100) is None
+        assert feed.after(12, None, 100) == []
+        published(feed, batch(sample(2)))
+        assert [one.first for one in feed.after(12, None, 100) or []] == [2]
+        live.close()
+        assert [one.first async for one in live] == [0, 2]
+
+    run(work())
