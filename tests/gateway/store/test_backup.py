@@ -19,7 +19,7 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.profile import find_node, load_profile
-from gateway.store import archive, backup, database, restore
+from gateway.store import archive, backup, database, restore, sealed
 from gateway.store.devices import Devices, hash_of
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run
@@ -324,10 +324,13 @@ async def with_secrets(state: Path) -> dict[str, bytes]:
     for key, name in (("user/anna", "password"), ("session/ab12", "session"), ("api-token/cd34", "script")):
         secrets[name] = f"planted-hash-of-{name}"
         await store.put(key, json.dumps({"hash": secrets[name]}).encode())
-    await store.put("user/gone", b"planted-hash-of-somebody-gone" * 20)
-    await store.delete("user/gone")
-    secrets["somebody gone"] = "planted-hash-of-somebody-gone"
     await store.close()
+    secrets["somebody gone"] = "planted-hash-of-somebody-gone"
+    with closing(sqlite3.connect(state / "registry.db", isolation_level=None)) as connection:
+        connection.execute("PRAGMA secure_delete = OFF")  # as SQLite is built in most places
+        connection.execute("INSERT INTO entries VALUES ('user/gone', ?, 1)", (secrets["somebody gone"].encode() * 100,))
+        connection.execute("DELETE FROM entries WHERE key = 'user/gone'")
+    assert secrets["somebody gone"].encode() in (state / "registry.db").read_bytes(), "what is deleted can be read"
     (state / "tls").mkdir(mode=0o700)
     secrets["authority"] = "planted-key-of-the-authority"
     (state / "tls" / "ca.key").write_text(secrets["authority"])
@@ -340,11 +343,11 @@ def test_a_sealed_backup_can_be_read_by_nobody_and_moves_all_but_sessions(tmp_pa
     secrets = run(with_secrets(state))
     manifest = backup.make(state, tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
     assert manifest.secrets
-    sealed = (tmp_path / "file").read_bytes()
+    hidden = (tmp_path / "file").read_bytes()
     for name, secret in secrets.items():
-        assert secret not in sealed, name
+        assert secret not in hidden, name
     for word in (b"SQLite format", b"greenhouse", b"manifest.json"):
-        assert word not in sealed
+        assert word not in hidden
     restore.restore(tmp_path / "new", tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
     assert (tmp_path / "new" / "tls" / "ca.key").read_bytes() == secrets["authority"]
     assert stat.S_IMODE((tmp_path / "new" / "tls" / "ca.key").stat().st_mode) == 0o600
@@ -391,6 +394,17 @@ def test_a_wrong_passphrase_or_none_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="damaged or was changed, or not copied whole"):
         restore.restore(state, tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE, replace=True)
     assert sorted(path.name for path in state.iterdir()) == before
+
+
+def test_damage_behind_all_that_is_used_is_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealed, "CHUNK_BYTES", 512)
+    run(with_secrets(tmp_path / "state"))
+    backup.make(tmp_path / "state", tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
+    changed = bytearray((tmp_path / "file").read_bytes())
+    changed[-1] ^= 1
+    (tmp_path / "file").write_bytes(changed)
+    with pytest.raises(ConfigError, match="damaged or was changed"):
+        restore.restore(tmp_path / "new", tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
 
 
 def test_while_it_is_made_nothing_of_the_authority_lies_beside_the_file(
