@@ -180,6 +180,10 @@ def logins(url: str, cli_token: str) -> dict[str, dict[str, str]]:
     body = json.dumps({"name": "fuzz", "scope": "read"})
     connection.request("POST", "/api/tokens", body, admin | {"Content-Type": "application/json"})
     secret = json.loads(connection.getresponse().read())["secret"]
+    # An account to ask about; and the first password, as the 20 MB that argon2id needs stay.
+    user = json.dumps({"name": "mona", "password": "correct horse battery staple"})
+    connection.request("POST", "/api/users", user, admin | {"Content-Type": "application/json"})
+    connection.getresponse().read()
     connection.close()
     return {"admin": admin, "viewer": {"Authorization": f"Bearer {secret}"}, "nobody": {}}
 
