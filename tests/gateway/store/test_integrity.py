@@ -133,7 +133,7 @@ def test_a_notice_goes_after_a_month(state: Path) -> None:
 
 def test_a_file_that_is_no_database_is_moved_aside_too(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    state.mkdir()
+    state.mkdir(0o700)
     (state / "samples.db").write_text("this is text, and more than the header of a database would need" * 20)
 
     async def work(store: SqliteStore) -> None:

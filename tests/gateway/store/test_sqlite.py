@@ -505,7 +505,7 @@ def test_a_second_gateway_is_kept_out(state: Path) -> None:
 
 @pytest.mark.parametrize("name", ["samples.db", "registry.db"])
 def test_another_programs_database_is_left_alone(state: Path, name: str) -> None:
-    state.mkdir()
+    state.mkdir(0o700)
     with closing(sqlite3.connect(state / name)) as connection:
         connection.execute("CREATE TABLE theirs (x)")
     before = (state / name).read_bytes()
@@ -527,7 +527,7 @@ def test_a_newer_schema_is_not_touched(state: Path, name: str) -> None:
 
 def test_a_locked_file_is_said(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.store.database.BUSY_MS", 50)
-    state.mkdir()
+    state.mkdir(0o700)
     with closing(sqlite3.connect(state / "samples.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         assert_open_fails(state, "samples.db", "locked by another program")
