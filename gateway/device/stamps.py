@@ -79,6 +79,8 @@ class BootTime:
         """Its zero in Unix milliseconds, as the store has it."""
         self._stored_sure = False
         """That is from an exchange."""
+        self._stored_guess_at_ms: int | None = None
+        """Time of the newest record the store has, where some of what it has is estimated: its `t` is not known."""
         self._stored_until_ms: int | None = None
         """Monotonic: until then the anchor gives way to a better exchange, and the stored zero stays."""
         self._guess_ms: int | None = None
@@ -102,6 +104,7 @@ class BootTime:
     def stored(self, zero_ms: int | None, last_at_ms: int | None, *, estimated: bool, corrected: bool = False) -> None:
         """What the store knows of it, when a hello lists it: see `Committed`."""
         self._owed = self._owed or (estimated and not self._asked)
+        self._stored_guess_at_ms = last_at_ms if estimated else None
         if zero_ms is None:
             return
         if last_at_ms is not None and not estimated:
@@ -166,7 +169,8 @@ class BootTime:
 
         `before` is the newest record before them: nothing is stamped earlier than that one, so that the order within
         a boot stays whatever exchanges and clocks do. What that costs lies within the error of the earlier stamp."""
-        offset_ms = max(self.zero_ms(now), self._bound_ms(first_t_ms, before))
+        bound_ms = self._bound_ms(first_t_ms, before) if before else self._bound_by_guess_ms(first_t_ms)
+        offset_ms = max(self.zero_ms(now), bound_ms)
         if self.synced:
             return offset_ms, Quality.SYNCED
         if not self._owed or self._owed_from is None:
@@ -285,6 +289,15 @@ class BootTime:
         if before.round is not None and before.round < len(self._corrections):
             offset_ms = self._corrections[before.round]
         return before.t_ms + offset_ms - first_t_ms
+
+    def _bound_by_guess_ms(self, first_t_ms: int | None) -> int:
+        """The same where the newest record before is one that another process, or a connection that was cut off,
+        estimated: what was corrected of it lies at the correction's offset, what was not where it is."""
+        if self._stored_guess_at_ms is None or first_t_ms is None:
+            return _NEVER
+        if self._corrections:
+            return self._corrections[-1]
+        return _NEVER if self.synced else self._stored_guess_at_ms - first_t_ms
 
 
 def ends_of(records: Sequence[Record]) -> tuple[int, int] | None:

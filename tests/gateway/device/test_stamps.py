@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.device.boots import most_taken
@@ -726,6 +726,14 @@ def play(world: World, step: tuple[str, Any, Any]) -> None:
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(STEPS, max_size=60), st.booleans(), st.sampled_from([-50e-6, 0.0, 30e-6]))
+@example(
+    [
+        ("take", 1, 10), ("take", 1, 10), ("send", 1, 1), ("commit", 1, 0), ("restart", 0, 0), ("wall", -22, 0),
+        ("reboot", 0, 0),
+    ],
+    False,
+    -50e-6,
+)  # fmt: skip
 def test_whatever_the_clocks_do_synced_never_moves_nothing_is_corrected_twice_and_order_stays(
     steps: list[tuple[str, Any, Any]], trusted: bool, drift: float
 ) -> None:
