@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.config import Limits
 
 ADDRESSES: Final = 1_000
-"""Addresses with bad tokens that are remembered; the one that failed least lately makes room."""
+"""Addresses with bad tokens that are remembered, and such with good ones; the one that came least lately makes room."""
 LONGEST_SHUT_MS: Final = 10_000
 SAY_EVERY_MS: Final = 60_000
 """The same about the same address is said once in this time ..."""
@@ -47,6 +47,8 @@ class Guest:
 
     address: str
     drop: Callable[[], object]
+    number: int = 0
+    """How many came before it."""
     known: bool = False
     """Its token was good."""
 
@@ -77,7 +79,11 @@ class Gate:
         self._limits = limits
         self._addresses: dict[str, _Address] = {}
         self._strangers = self._known = 0
+        self._entered = 0
         self._failures: dict[str, _Failures] = {}
+        self._good: dict[str, None] = {}
+        """Addresses that devices have come from. They are never shut: behind one router, or in one IPv6 network, a
+        neighbour's bad tokens would keep out all boards there."""
         self.refused: Counter[str] = Counter()
         """Connections ended before a device was let in, since the start, by why: `token`, `shut` (its address sent too
         many bad tokens), `address` (too many of one address), `strangers` (too many without a token)."""
@@ -86,7 +92,7 @@ class Gate:
         """A connection was accepted. None: it is to be closed at once. Another one may be dropped for it."""
         address = counted_as(peer)
         failures = self._failures.get(address)
-        if failures is not None and now_ms < failures.shut_until_ms:
+        if failures is not None and now_ms < failures.shut_until_ms and address not in self._good:
             self.refused["shut"] += 1
             return None
         here = self._addresses.get(address)
@@ -97,8 +103,9 @@ class Gate:
             self._drop_oldest(here)
         if self._strangers >= self._limits.strangers:
             self.refused["strangers"] += 1
-            self._drop_oldest(max(self._addresses.values(), key=lambda each: len(each.strangers)))
-        guest = Guest(address, drop)
+            self._drop_oldest(max(self._addresses.values(), key=_crowding))
+        guest = Guest(address, drop, self._entered)
+        self._entered += 1
         self._addresses.setdefault(address, _Address()).strangers[guest] = None
         self._strangers += 1
         return guest
@@ -112,6 +119,10 @@ class Gate:
             guest.known = True
             self._strangers -= 1
             self._known += 1
+            self._good.pop(guest.address, None)
+            self._good[guest.address] = None  # the newest is the last
+            if len(self._good) > ADDRESSES:
+                del self._good[next(iter(self._good))]
 
     def leave(self, guest: Guest) -> None:
         """Its connection is closed. Twice does no harm."""
@@ -130,7 +141,7 @@ class Gate:
 
     def failed(self, guest: Guest, now_ms: int, wall_ms: int) -> None:
         """It came with a bad token, or with none. An address that does so too often is shut for a while: what comes
-        from it is closed before its handshake. Devices that are connected from there stay."""
+        from it is closed before its handshake, but where devices have come from there."""
         self.refused["token"] += 1
         failures = self._failures.pop(guest.address, None)
         if failures is None:
@@ -166,6 +177,12 @@ class Gate:
                 for address, failures in reversed(newest)
             ],
         }
+
+
+def _crowding(here: _Address) -> tuple[int, int]:
+    """Of most strangers goes one; of as many, the one that came first."""
+    first = next(iter(here.strangers), None)
+    return len(here.strangers), -first.number if first else 0
 
 
 class Complaints:

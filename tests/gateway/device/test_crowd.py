@@ -140,7 +140,7 @@ def test_who_guesses_tokens_is_shut_out_for_a_while_and_who_is_inside_stays(
             refused = 0
             for _ in range(30):
                 with pytest.raises((WebSocketException, OSError, EOFError)) as end:
-                    await door.knock("thief")
+                    await door.knock("thief", local_addr=("127.0.0.2", 0))
                 if not isinstance(end.value, InvalidStatus):
                     break
                 assert end.value.response.status_code == 401
@@ -151,11 +151,12 @@ def test_who_guesses_tokens_is_shut_out_for_a_while_and_who_is_inside_stays(
             assert stats["refused"]["token"] == refused
             assert stats["refused"]["shut"] >= 1
             (address,) = stats["bad_tokens"]
-            assert (address["address"], address["count"]) == ("127.0.0.1", refused)
+            assert (address["address"], address["count"]) == ("127.0.0.2", refused)
+            await door.enter("late")
 
     run(scenario())
     lines = [record.getMessage() for record in caplog.records if "its token is not known" in record.getMessage()]
-    assert lines == ["127.0.0.1 was refused: its token is not known"]
+    assert lines == ["127.0.0.2 was refused: its token is not known"]
 
 
 def test_with_no_descriptors_left_the_door_waits_says_so_and_goes_on(
