@@ -41,6 +41,8 @@ log = logging.getLogger("device")
 
 LOOK_AT_TIME_S: Final = 5.0
 """How often we look whether the date has become known, or was set."""
+LOOK_AGAIN_S: Final = 0.5
+"""Until a token is looked up again that could not be."""
 LINES_PER_S, LINES_S = 0.2, 100
 """Of the coming and going of one device: 20 lines at once, then one every 5 s."""
 CONNECTIONS_PER_TOKEN: Final = 4
@@ -170,16 +172,25 @@ class DeviceServer:
         the change."""
         async for change in self._store.watch("device/"):
             device = (change if isinstance(change, str) else change.key).removeprefix("device/")
-            for connection in [each for each in self._connections if each.session.device == device]:
+            while True:
                 try:
-                    owner = await self._devices.opened_by(device, connection.socket.pass_hash)
-                except StoreError as error:
-                    log.warning("%s: whether it may stay cannot be looked up: %s", device, error)
-                    break
-                if owner is None:
-                    connection.end(CloseCode.NOT_ITS_TOKEN, "its token is not valid any more")
-                elif owner.rotation is Rotation.ASKED:
-                    connection.do(await self._new_token(connection))
+                    await self._look_at_token(device)
+                except StoreError as error:  # a revoked board must not stay because a disk stumbled
+                    log.warning("%s: whether it may stay cannot be looked up: %s; trying again", device, error)
+                    await asyncio.sleep(LOOK_AGAIN_S)
+                    continue
+                except Exception:  # the edge of our task: a fault over one device is not to end it for all
+                    log.exception("%s: a fault while its token was looked at", device)
+                break
+
+    async def _look_at_token(self, device: str) -> None:
+        """What was changed of `device` is in force then."""
+        for connection in [each for each in self._connections if each.session.device == device]:
+            owner = await self._devices.opened_by(device, connection.socket.pass_hash)
+            if owner is None:
+                connection.end(CloseCode.NOT_ITS_TOKEN, "its token is not valid any more")
+            elif owner.rotation is Rotation.ASKED:
+                connection.do(await self._new_token(connection))
 
     async def _new_token(self, connection: Connection) -> list[Output]:
         """For a device that is to have one. It is valid from before it is sent, and the old one until it is used."""

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from gateway.device import server
+from gateway.errors import Unavailable
 from gateway.model import Batch, Gap, Quality, Refused, Sample
 from gateway.profile import Profile
+from gateway.store.devices import DeviceInfo
 from tests.aio import run, until
 from tests.gateway.device.door import BOOT_ID, HARDWARE, PROFILE, Device, Door, open_door
 
@@ -298,3 +301,34 @@ def test_a_device_that_comes_and_goes_in_a_loop_does_not_fill_the_log(
 
     run(scenario())
     assert 20 <= len([r for r in caplog.records if "disconnected" in r.getMessage()]) <= 25
+
+
+@pytest.mark.parametrize("fault", [Unavailable("the disk stumbled"), RuntimeError("a fault of ours")])
+def test_a_board_is_sent_away_also_where_its_token_cannot_be_looked_up_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """Nor does a fault over one board keep the others that are revoked later."""
+
+    async def scenario() -> None:
+        monkeypatch.setattr(server, "LOOK_AGAIN_S", 0.05)
+        async with open_door(tmp_path) as door:
+            first, second = await door.enter("first"), await door.enter("second")
+            opened_by, failures = door.devices.opened_by, 2
+
+            async def stumbles(device: str, hashed: str) -> DeviceInfo | None:
+                nonlocal failures
+                if device == "first" and failures:
+                    failures -= 1
+                    raise fault
+                return await opened_by(device, hashed)
+
+            monkeypatch.setattr(door.devices, "opened_by", stumbles)
+            await door.devices.revoke("first")
+            if isinstance(fault, Unavailable):
+                assert (await first.closed())[0] == 4003
+            else:
+                await until(lambda: failures == 1, what="the fault")
+            await door.devices.revoke("second")
+            assert (await second.closed())[0] == 4003
+
+    run(scenario())
