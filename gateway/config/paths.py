@@ -59,11 +59,16 @@ def read_secret(path: Path) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace `path` atomically by a file that only its owner can read, from its first moment on."""
+    """Replace `path` atomically by a file that only its owner can read, from its first moment on. Raises OSError, and
+    leaves nothing then: who tries again every minute must not fill what is left of a disk."""
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    scratch.replace(path)
+    try:
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def private_opener(path: str, flags: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -123,3 +124,18 @@ def test_a_state_directory_that_cannot_be_written_is_said(tmp_path) -> None:
 def _made(directory: Path) -> Path:
     directory.mkdir()
     return directory
+
+
+def test_a_certificate_that_finds_no_room_leaves_no_scratch_file(tmp_path: Path) -> None:
+    """It is tried again every minute, and what is left in between would have a key in it."""
+    authority = open_authority(tmp_path, "gw-test")
+    pem = issued(authority, DEVICES)[0]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for most_bytes in (0, 100):  # a real disk that ends at once, or in the middle
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+        try:
+            with pytest.raises(ConfigError, match=r"cannot write .*devices\.pem"):
+                write_door(tmp_path, DEVICES, pem)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(path.name for path in (tmp_path / "tls").iterdir()) == ["ca.key", "ca.pem"]
