@@ -126,7 +126,8 @@ class Door:
         broker_reader, broker_writer = await asyncio.open_connection(*self._upstream)
         try:
             inner = self._inner.username.encode(), self._inner.password.encode()
-            broker_writer.write(connect.rebuilt(*inner) + b"".join(there(*packet) for packet in others))
+            own = connect.rebuilt(*inner, reserved=who is Who.GATEWAY)
+            broker_writer.write(own + b"".join(there(*packet) for packet in others))
             await _both(
                 _translate(reader, splitter, there, broker_writer),
                 _translate(broker_reader, v311.Splitter(2 * self._max_bytes), v311.downgraded, writer)

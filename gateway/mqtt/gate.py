@@ -14,11 +14,15 @@ from enum import Enum, auto
 
 import msgspec
 
+from gateway.dashboard.throttle import address_key
+
 MAX_CLIENTS = 1_000
 MAX_UNKNOWN = 200
 """Connections that have not logged in yet."""
+RESERVED = 50
+"""So many more of either from this machine: no crowd of others keeps the gateway itself out."""
 MAX_PER_ADDRESS, MAX_UNKNOWN_PER_ADDRESS = 100, 30
-"""From one address; this machine itself may have all."""
+"""From one address (IPv6: one /64); this machine itself may have all."""
 MAX_REFUSALS_UNDER_WAY = 4
 """Wrong logins of one address that wait for their answer at a time. Further ones are answered at once, unread."""
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 8.0
@@ -54,22 +58,23 @@ class Who(Enum):
 class Visit:
     """One connection, counted until `leave`, and as unknown until `known`."""
 
-    def __init__(self, address: str, connections: Counter[str], unknown: Counter[str]) -> None:
+    def __init__(self, address: str, whose: str, connections: Counter[str], unknown: Counter[str]) -> None:
         self.address = address
+        self._whose = whose
         self._connections = connections
         self._unknown: Counter[str] | None = unknown
-        connections[address] += 1
-        unknown[address] += 1
+        connections[whose] += 1
+        unknown[whose] += 1
 
     def known(self) -> None:
         """It has logged in, or was refused. Idempotent."""
         if self._unknown is not None:
-            _less(self._unknown, self.address)
+            _less(self._unknown, self._whose)
             self._unknown = None
 
     def leave(self) -> None:
         self.known()
-        _less(self._connections, self.address)
+        _less(self._connections, self._whose)
 
 
 class Gate:
@@ -87,12 +92,14 @@ class Gate:
 
     def enter(self, address: str) -> Visit | None:
         """Another connection. None: there are too many."""
-        mine, unknown = self._connections[address], self._unknown[address]
-        if self._connections.total() >= MAX_CLIENTS or self._unknown.total() >= MAX_UNKNOWN:
+        whose, here = address_key(address), _is_here(address)
+        more = RESERVED if here else 0
+        if self._connections.total() >= MAX_CLIENTS + more or self._unknown.total() >= MAX_UNKNOWN + more:
             return None
-        if not _is_here(address) and (mine >= MAX_PER_ADDRESS or unknown >= MAX_UNKNOWN_PER_ADDRESS):
+        mine, unknown = self._connections[whose], self._unknown[whose]
+        if not here and (mine >= MAX_PER_ADDRESS or unknown >= MAX_UNKNOWN_PER_ADDRESS):
             return None
-        return Visit(address, self._connections, self._unknown)
+        return Visit(address, whose, self._connections, self._unknown)
 
     # logins
     def who(self, username: bytes | None, password: bytes | None) -> Who:
@@ -106,24 +113,25 @@ class Gate:
 
     def may_try(self, address: str) -> bool:
         """Whether a login from there is looked at just now."""
-        return self._refusing[address] < MAX_REFUSALS_UNDER_WAY
+        return self._refusing[address_key(address)] < MAX_REFUSALS_UNDER_WAY
 
     def refusing(self, address: str, now_ms: int) -> float:
         """A wrong login came from `address`: how many seconds its answer waits. `refused` follows."""
-        count, last_ms = self._failures.pop(address, (0, now_ms))
+        whose = address_key(address)
+        count, last_ms = self._failures.pop(whose, (0, now_ms))
         count = 1 if now_ms - last_ms > FORGET_MS else count + 1
-        self._failures[address] = count, now_ms
+        self._failures[whose] = count, now_ms
         while len(self._failures) > MAX_ADDRESSES:
             self._failures.popitem(last=False)
-        self._refusing[address] += 1
+        self._refusing[whose] += 1
         return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(count - 1, 10))
 
     def refused(self, address: str) -> None:
-        _less(self._refusing, address)
+        _less(self._refusing, address_key(address))
 
     def welcome(self, address: str) -> None:
         """A right login came from there."""
-        self._failures.pop(address, None)
+        self._failures.pop(address_key(address), None)
 
     # topics
     def may_publish(self, who: Who, topic: bytes) -> bool:

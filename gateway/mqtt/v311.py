@@ -30,6 +30,8 @@ _REFUSED = 0x80
 _LONGEST_KEEPALIVE = b"\xff\xff"
 _ESCAPED = (b"%", b"+", b"$", b"#", b"/")
 """The first is the escape itself."""
+_RESERVED = b"%own-"
+"""In the ids of others a percent sign is followed by two digits."""
 _CLEAN, _HAS_WILL, _HAS_PASSWORD, _HAS_USERNAME = 0x02, 0x04, 0x40, 0x80
 """Flags of CONNECT (3.1.2.3)."""
 _RETAIN = 0x01
@@ -109,8 +111,9 @@ class Connect:
     username: bytes | None
     password: bytes | None
 
-    def rebuilt(self, username: bytes, password: bytes) -> bytes:
-        """As MQTT 5, as rumqttd takes it, and with another login.
+    def rebuilt(self, username: bytes, password: bytes, *, reserved: bool = False) -> bytes:
+        """As MQTT 5, as rumqttd takes it, and with another login. `reserved`: with a client id that nobody else's can
+        become, since whoever comes with the same one ends the connection of the one before.
 
         It refuses clients that turn the keepalive off, which MQTT allows (3.1.2.10) and MicroPython's umqtt does: they
         get the longest there is, 18 hours. And it refuses client ids with `+ $ # /`: they are escaped, so that no two
@@ -118,6 +121,8 @@ class Connect:
         client_id = self.client_id
         for forbidden in _ESCAPED:
             client_id = client_id.replace(forbidden, b"%%%02X" % forbidden[0])
+        if reserved and client_id:
+            client_id = _RESERVED + client_id
         return packet(
             CONNECT << 4,
             self.head,

@@ -16,6 +16,7 @@ from gateway.mqtt.gate import (
     MAX_REFUSALS_UNDER_WAY,
     MAX_UNKNOWN,
     MAX_UNKNOWN_PER_ADDRESS,
+    RESERVED,
     Gate,
     Login,
     Visit,
@@ -143,6 +144,8 @@ def test_connections_are_limited_in_all_from_an_address_and_before_the_login() -
     entered(door, STRANGER, MAX_UNKNOWN_PER_ADDRESS)
     assert door.enter(STRANGER) is None, "too many that have not logged in"
     entered(door, "127.0.0.1", MAX_UNKNOWN - MAX_UNKNOWN_PER_ADDRESS)
+    assert door.enter("192.0.2.9") is None, "too many in all that have not logged in"
+    entered(door, "127.0.0.1", RESERVED)
     assert door.enter("127.0.0.1") is None, "too many in all that have not logged in"
     door = gate()
     for _ in range(MAX_PER_ADDRESS):
@@ -162,3 +165,26 @@ def test_who_leaves_makes_room_and_nothing_stays_behind() -> None:
         visit.leave()
     assert not door._connections
     assert not door._unknown
+
+
+def test_a_crowd_of_strangers_keeps_neither_the_gateway_nor_this_machine_out() -> None:
+    door = gate()
+    for number in range(MAX_UNKNOWN):
+        assert door.enter(f"192.0.2.{number}")
+    assert door.enter("198.51.100.1") is None
+    assert door.enter("127.0.0.1"), "the gateway's own connection, and the question whether the broker is alive"
+    door = gate()
+    for number in range(MAX_CLIENTS):
+        if visit := door.enter(f"2001:db8:{number:x}::1"):
+            visit.known()
+    assert door.enter("198.51.100.1") is None
+    assert door.enter("127.0.0.1")
+
+
+def test_all_addresses_of_an_ipv6_network_are_one() -> None:
+    door = gate()
+    for number in range(MAX_UNKNOWN_PER_ADDRESS):
+        assert door.enter(f"2001:db8::{number:x}")
+    assert door.enter("2001:db8::ffff") is None
+    delays_s = [door.refusing(f"2001:db8::{number:x}", 0) for number in range(5)]
+    assert delays_s == sorted(set(delays_s)), "a new address does not begin anew"

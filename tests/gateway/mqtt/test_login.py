@@ -299,3 +299,21 @@ def test_a_status_shows_no_password(tmp_path: Path) -> None:
             assert broker.for_the_gateway.password() not in shown
 
     run(scenario())
+
+
+def test_nobody_takes_the_connection_of_the_gateway_over(tmp_path: Path) -> None:
+    """Who connects with another's client id ends their connection; the gateway's is no secret: gw-...-embedded."""
+
+    async def scenario() -> None:
+        async with guarded(tmp_path) as broker, World(tmp_path) as world:
+            await world.add("greenhouse")
+            bridge = await world.bridge_with(broker.for_the_gateway)
+            await until(lambda: bridge.stats()["state"] == "connected")
+            with Client(broker.ports.v311, login=HOME, client_id=bridge._link.client_id) as client:
+                await in_thread(client.subscribe, "#")
+                await world.samples("greenhouse", 1)
+                await until(lambda: client.payloads("/samples"), what="samples")
+                assert bridge.stats()["state"] == "connected"
+            assert (bridge.stats()["connections"], client.connections) == (1, 1)
+
+    run(scenario())
