@@ -100,7 +100,7 @@ class ApiTokens:
             if now_ms - self._written_ms.get(hashed, token.used_ms or 0) >= USED_EVERY_MS:
                 self._written_ms[hashed] = now_ms
                 try:
-                    await self._keep(hashed, self._tokens[hashed])
+                    await self._write(hashed, self._tokens[hashed])  # in memory it may be revoked when this is done
                 except StoreError as error:
                     log.warning("the last use of an API token is not written: %s", error)
 
@@ -117,8 +117,11 @@ class ApiTokens:
         return Caller("api", scope, session=hashed, expires_ms=token.expires_ms, account=token.account)
 
     async def _keep(self, hashed: str, token: ApiToken) -> None:
-        await self._registry.put(TOKEN_KEY + hashed, msgspec.json.encode(token))
+        await self._write(hashed, token)
         self._tokens[hashed] = token
+
+    async def _write(self, hashed: str, token: ApiToken) -> None:
+        await self._registry.put(TOKEN_KEY + hashed, msgspec.json.encode(token))
 
     async def _forget(self, hashed: str) -> None:
         del self._tokens[hashed]  # first: it must open nothing from now on, whatever the disk does

@@ -134,14 +134,16 @@ class Sessions:
         """Token of a new session; of too many, the one that ends first makes room. Where the disk cannot be written it
         lasts as long as this process: whoever comes to see what is wrong with the disk must get in."""
         token, now_ms = new_token(), self._wall_ms()
+        others = sorted(own := self._of(account), key=lambda hashed: own[hashed].expires_ms)
+        going = others[: max(0, len(others) + 1 - self._per_account)]
+        for hashed in going:
+            self._sessions.pop(hashed)
         session = self._sessions[digest(token)] = StoredSession(account, now_ms, now_ms + SESSION_MS)
         try:
-            own = self._of(account)
-            while len(own) > self._per_account:
-                oldest = min(own, key=lambda hashed: own[hashed].expires_ms)
-                del own[oldest]
-                await self.end(oldest)
+            # at once: whoever ends it from now on deletes it behind this
             await self._registry.put(SESSION_KEY + digest(token), msgspec.json.encode(session))
+            for hashed in going:
+                await self._registry.delete(SESSION_KEY + hashed)
         except Unavailable as error:
             log.warning("a browser's session is kept in memory only: %s", error)
         return token

@@ -83,9 +83,7 @@ class People:
         up only by success."""
         if len(self.accounts) or not self.setup_links.waits(link):
             raise PeopleError(401, "login.link", "This link was used already, or the gateway was started again.")
-        self.accounts.check_new(name)
-        kept = await self._passwords.keep(password, name.strip().lower())
-        name = await self.accounts.add(name, kept, "admin", first=True)
+        name = await self._make(name, password, "admin", first=True)
         self.setup_links.redeem(link)
         log.info("the first account was made: %s", name)
         return await self.sessions.create(name)
@@ -109,11 +107,17 @@ class People:
 
     async def add(self, name: str, password: str, role: Role) -> str:
         """A new account. Returns its name. Raises PeopleError."""
-        self.accounts.check_new(name)
-        kept = await self._passwords.keep(password, name.strip().lower())
-        name = await self.accounts.add(name, kept, role)
+        name = await self._make(name, password, role)
         log.info("account %s added: %s", name, role)
         return name
+
+    async def _make(self, name: str, password: str, role: Role, *, first: bool = False) -> str:
+        """Nothing of an account that had this name opens it: a removal that was cut short leaves that behind."""
+        name = self.accounts.check_new(name)
+        kept = await self._passwords.keep(password, name)
+        await self.tokens.revoke_all(name)
+        await self.sessions.end_all(name)
+        return await self.accounts.add(name, kept, role, first=first)
 
     async def change_password(self, caller: Caller, old: str, new: str, address: str) -> None:
         """Of one's own account; all other sessions of it end. Raises PeopleError."""

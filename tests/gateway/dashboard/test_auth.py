@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from http.cookies import SimpleCookie
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.dashboard.accounts import Accounts
+from gateway.dashboard.apitokens import ApiTokens
 from gateway.dashboard.auth import LINKS, SESSION_KEY, SESSION_MS, Links, Scope, Sessions, digest
 from gateway.dashboard.guard import cookie_value
 from gateway.store.port import Entry
@@ -271,5 +274,65 @@ def test_another_site_can_neither_change_anything_nor_listen(tmp_path: Path, cap
             async with door.feed(own) as socket:
                 assert (await anext(messages(socket)))["type"] == "snapshot"
         assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+    run(main())
+
+
+class SlowRegistry(Registry):
+    """Writes take until `go` is set; they happen in the order they were asked for, as in the store."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go, self.in_order = asyncio.Event(), asyncio.Lock()
+
+    async def put(self, key: str, value: bytes) -> int:
+        async with self.in_order:
+            await self.go.wait()
+            return await super().put(key, value)
+
+    async def delete(self, key: str, revision: int | None = None) -> bool:
+        async with self.in_order:
+            await self.go.wait()
+            return await super().delete(key, revision)
+
+
+def test_a_token_that_is_revoked_while_its_use_is_written_stays_revoked() -> None:
+    async def main() -> None:
+        registry = SlowRegistry()
+        registry.go.set()
+        tokens = ApiTokens(registry, Accounts(registry, lambda: T0_MS), lambda: T0_MS)  # type: ignore[arg-type]
+        token, secret = await tokens.add("script", "admin", "", None)
+        caller = tokens.caller(secret)
+        assert caller is not None
+        registry.go.clear()
+        used = asyncio.create_task(tokens.used(caller))
+        await asyncio.sleep(0)
+        revoked = asyncio.create_task(tokens.revoke(token.id))
+        await asyncio.sleep(0)
+        registry.go.set()
+        await asyncio.gather(used, revoked)
+        assert tokens.caller(secret) is None
+        assert not registry.values
+
+    run(main())
+
+
+def test_a_session_that_ends_while_it_is_written_does_not_come_back_with_the_next_start() -> None:
+    async def main() -> None:
+        registry = SlowRegistry()
+        registry.go.set()
+        sessions = sessions_of(registry, lambda: T0_MS, per_account=1)
+        await sessions.create("anna")
+        registry.go.clear()
+        coming = asyncio.create_task(sessions.create("anna"))  # the one before has to make room, which takes a while
+        await asyncio.sleep(0)
+        leaving = asyncio.create_task(sessions.end_all("anna"))
+        await asyncio.sleep(0)
+        registry.go.set()
+        token, _ = await asyncio.gather(coming, leaving)
+        assert sessions.caller(token) is None
+        again = sessions_of(registry, lambda: T0_MS)
+        await again.open()
+        assert again.caller(token) is None
 
     run(main())

@@ -442,3 +442,21 @@ def test_no_secret_is_on_disk_or_in_the_log(tmp_path: Path, caplog: pytest.LogCa
         assert not [secret for secret in secrets if secret.encode() in content], file.name
     logged = re.sub(r"\s+", " ", caplog.text)
     assert not [secret for secret in secrets if secret in logged]
+
+
+def test_a_new_account_gets_nothing_of_one_that_had_its_name(tmp_path: Path) -> None:
+    """A power cut in the middle of a removal leaves sessions and tokens behind, which open nothing."""
+
+    async def main() -> None:
+        async with open_door(tmp_path) as door:
+            await with_accounts(door)
+            people = door.server.people
+            session = await people.sessions.create("anna")
+            _, secret = await people.tokens.add("script", "read", "anna", None)
+            await people.accounts.remove("anna")  # and there the power went
+            assert people.tokens.caller(secret) is None
+            await people.add("anna", OTHER, "admin")
+            assert people.sessions.caller(session) is None
+            assert people.tokens.caller(secret) is None
+
+    run(main())
