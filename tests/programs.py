@@ -10,13 +10,15 @@ import socket
 
 import pytest
 
+_PACKAGES = {"certutil": "libnss3-tools"}
+
 
 def need_program(name: str, *others: str) -> str:
     """Path of the first program found. Skips the test where there is none, fails it when CI=true."""
     for candidate in (name, *others):
         if path := shutil.which(candidate) or shutil.which(candidate, path="/usr/sbin:/sbin"):
             return path
-    reason = f"{name} is not installed (on Debian: apt install {name})"
+    reason = f"{name} is not installed (on Debian: apt install {_PACKAGES.get(name, name)})"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,9 +35,7 @@ def browser_of(home: Path) -> Iterator[Page]:
 
 
 def test_a_browser_that_knows_the_authority_gets_in_without_a_warning_and_others_do_not(tmp_path: Path) -> None:
-    certutil = shutil.which("certutil")
-    if certutil is None:
-        pytest.skip("certutil is missing (Debian: libnss3-tools)")
+    certutil = need_program("certutil")
     state, authority = tmp_path / "state", tmp_path / "ca.crt"
     with running_gateway(state, "people.tls=true"):
 
