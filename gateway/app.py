@@ -83,6 +83,7 @@ class Gateway:
         self.tls.start()
         self._parts.callback(self.tls.stop)
         self.devices = Devices(self.store, devices=config.limits.devices)
+        self._parts.push_async_callback(self.devices.close)
         if self.tls.has_new_authority and self.tls.devices and await self.devices.list():
             await self._tell_of_new_authority()
         self.history = History(self.store)

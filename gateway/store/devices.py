@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.errors import ConfigError, Conflict
+from gateway.errors import ConfigError, Conflict, StoreError
 from gateway.profile import Profile
 from gateway.store.port import Entry
 
@@ -169,6 +169,15 @@ class Devices:
         self._seen[device] = max(at_ms, self._seen.get(device, 0))
         if at_ms - self._seen_written.get(device, 0) >= SEEN_EVERY_MS:
             await self._write_seen(device)
+
+    async def close(self) -> None:
+        """Write what `seen` has kept back: the page would show values that are younger than their device."""
+        try:
+            for device, at_ms in self._seen.items():
+                if at_ms > self._seen_written.get(device, 0):
+                    await self._write_seen(device)
+        except StoreError as error:
+            log.warning("when devices were last seen cannot be written: %s", error)
 
     async def remove(self, device: str) -> bool:
         """Delete its identity, and with it its tokens: the name is free again. False: no such device."""

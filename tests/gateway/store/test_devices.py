@@ -209,6 +209,11 @@ def test_last_seen_is_exact_here_and_written_seldom(tmp_path: Path, profile: Pro
         entry = await registry.get("seen/greenhouse")
         assert entry is not None
         assert (int(entry.value), entry.revision) == (NOW_MS + 99_000 + SEEN_EVERY_MS, 2)
+        await devices.seen("greenhouse", NOW_MS + 100_000 + SEEN_EVERY_MS)
+        await devices.close()
+        entry = await registry.get("seen/greenhouse")
+        assert entry is not None
+        assert (int(entry.value), entry.revision) == (NOW_MS + 100_000 + SEEN_EVERY_MS, 3)
 
     with_devices(tmp_path, work)
 
