@@ -57,6 +57,8 @@ DRAIN_S: Final = 1.5
 """How long the end of a connection waits for the commits of what was received ..."""
 CLOSE_S: Final = 1.0
 """... and then for the device's half of the closing handshake."""
+EXPELLED_S: Final = 0.3
+"""Instead of both, where the device's token is not valid any more: it is to be gone within a second."""
 RETRY_S: Final = (0.1, 2.0)
 """First and longest wait before a batch is offered to the store again."""
 
@@ -297,7 +299,7 @@ class Connection:
     async def _drain(self) -> None:
         """Commit and acknowledge what was received, and send what is to be sent, as long as there is hope."""
         try:
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout(EXPELLED_S if self._is_expelled() else DRAIN_S):
                 while not self._hopeless() and (not self._under_way.empty or (self._outgoing and not self._gone)):
                     self._progress.clear()
                     await self._progress.wait()
@@ -309,11 +311,14 @@ class Connection:
             self.closing is not None and self.closing.code in (CloseCode.REPLACED, CloseCode.TOO_SLOW)
         )
 
+    def _is_expelled(self) -> bool:
+        return self.closing is not None and self.closing.code == CloseCode.NOT_ITS_TOKEN
+
     async def _close_socket(self) -> None:
         if self.closing is None:  # the device has ended it: the library has answered
             return
         try:
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(EXPELLED_S if self._is_expelled() else CLOSE_S):
                 await self.socket.close(self.closing.code, self.closing.reason)
         except TimeoutError:
             self.socket.transport.abort()

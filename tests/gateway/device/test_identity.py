@@ -4,6 +4,7 @@ nothing is stored twice (WIRE.md, sections 3 and 8)."""
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gateway.errors import Unavailable
 from gateway.model import Batch, Gap, Quality, Refused, Sample
 from gateway.profile import Profile
 from gateway.store.devices import DeviceInfo
+from gateway.store.sqlite import SqliteStore
 from tests.aio import run, until
 from tests.gateway.device.door import BOOT_ID, HARDWARE, PROFILE, Device, Door, open_door
 
@@ -332,3 +334,31 @@ def test_a_board_is_sent_away_also_where_its_token_cannot_be_looked_up_at_once(
             assert (await second.closed())[0] == 4003
 
     run(scenario())
+
+
+class SlowDisk(SqliteStore):
+    """An SD card with all that waits for it."""
+
+    slow_s = 0.0
+
+    async def append(self, epoch: int, batch: Batch) -> int:
+        await asyncio.sleep(self.slow_s)
+        return await super().append(epoch, batch)
+
+
+def test_a_revoked_board_is_gone_within_a_second_whatever_it_does(tmp_path: Path) -> None:
+    """It does not read, so it answers no close frame, and what it sent waits for a slow disk."""
+
+    async def scenario() -> float:
+        async with open_door(tmp_path, store_class=SlowDisk) as door:
+            device = await door.enter()
+            SlowDisk.slow_s = 10
+            await device.samples(0, 20, 21)
+            await until(lambda: door.info().frames >= 2, what="the samples")
+            device.socket.transport.pause_reading()
+            began = time.monotonic()
+            await door.devices.revoke("greenhouse")
+            await until(lambda: door.server.stats()["connections"] == 0, what="its end")
+            return time.monotonic() - began
+
+    assert run(scenario()) < 1
