@@ -85,7 +85,7 @@ def restore(
     effective = read_config(config, state, None)
     now_ms = time.time_ns() // 1_000_000
     sealed = store_restore.is_sealed(file)
-    passphrase = known_passphrase(passphrase_file) if sealed else None
+    passphrase = known_passphrase(passphrase_file) if sealed or passphrase_file else None
     done = store_restore.restore(
         effective.state, file.absolute(), now_ms=now_ms, passphrase=passphrase, replace=replace
     )

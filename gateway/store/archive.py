@@ -23,8 +23,6 @@ FORMAT = 2
 SAMPLES, REGISTRY, SETTINGS = "samples.db", "registry.db", "mpy-gateway.toml"
 DATABASES = (SAMPLES, REGISTRY)
 AUTHORITY = ("tls/ca.key", "tls/ca.pem")
-"""What boards have pinned. In a directory of its own, which is replaced as a whole."""
-AUTHORITY = ("tls/ca.key", "tls/ca.pem")
 """Boards pin this authority: without it a restored gateway would lock every one of them out. Both, or neither."""
 SMALL = (SETTINGS, *AUTHORITY)
 MANIFEST = "manifest.json"
@@ -122,7 +120,6 @@ def unpack(file: Source, manifest: Manifest, directory: Path) -> None:
     for part in manifest.parts:
         if _next(file) != (part.name, part.bytes):
             raise ConfigError(f"what should be {part.name} is something else")
-        (directory / part.name).parent.mkdir(mode=0o700, exist_ok=True)
         (directory / part.name).parent.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(directory / part.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as target:

@@ -24,6 +24,7 @@ from gateway.errors import ConfigError
 from gateway.store import archive, sealed
 from gateway.store.archive import Manifest, Part
 from gateway.store.database import connect, open_problem, primary_code, sync_directory, user_version
+from gateway.store.logins import take_out
 from gateway.store.restore import check_finished
 
 STEP_BYTES = 1 << 20
@@ -200,26 +201,13 @@ def read_cursors(registry: Path) -> dict[str, bytes]:
         raise ConfigError(open_problem(registry, error)) from error
 
 
-SESSIONS = "session/"
-"""Keys of the registry that are in no backup: who was logged in logs in again."""
-SECRETS = ("token/", "user/", "api-token/")
-"""Keys that are in sealed backups only: hashes of tokens and passwords."""
-_REVOKED = "json_remove(json_set(value, '$.token', ''), '$.next')"
-"""The value of a device as if it had been revoked."""
-
-
 def _turn_back(registry: Path, cursors: dict[str, bytes], secrets: bool) -> str:
     """Put `cursors` into the copy; one that is younger than these begins anew. Take out of it what is not to be in the
     backup, also from pages that are free. Returns the gateway's id."""
     with closing(sqlite3.connect(registry, isolation_level=None)) as connection:
         for key, _ in connection.execute(_CURSORS).fetchall():
             connection.execute("UPDATE entries SET value = ? WHERE key = ?", (cursors.get(key), key))
-        for prefix in (SESSIONS, *(() if secrets else SECRETS)):
-            connection.execute("DELETE FROM entries WHERE key GLOB ? || '*'", (prefix,))
-        if not secrets:
-            connection.execute(
-                f"UPDATE entries SET value = CAST({_REVOKED} AS BLOB) WHERE key GLOB 'device/*' AND value NOTNULL"  # noqa: S608 - our own words
-            )
+        take_out(connection, people=not secrets, boards=not secrets)
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         row = connection.execute("SELECT value FROM entries WHERE key = 'gateway/id'").fetchone()

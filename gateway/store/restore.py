@@ -32,6 +32,7 @@ from gateway.store.database import (
     sync_directory,
     user_version,
 )
+from gateway.store.logins import take_out
 from gateway.store.restored import mark_restored
 from gateway.store.sealed import Unsealed
 
@@ -80,7 +81,7 @@ def restore(
             )
         try:
             manifest = _unpack(state_dir, file, passphrase)
-            _prepare(state_dir / UNPACKED, manifest, now_ms)
+            _prepare(state_dir / UNPACKED, manifest, now_ms, unsealed=passphrase is None)
             journal = _Journal(_free_name(state_dir, now_ms), [part.name for part in manifest.parts])
             _write_journal(state_dir, journal)
         except BaseException as error:
@@ -142,7 +143,11 @@ def _unpack(state_dir: Path, file: Path, passphrase: str | None) -> Manifest:
                 if passphrase is None:
                     raise ConfigError("it is sealed with a passphrase, which is needed to restore it")
                 stream = Unsealed(plain, passphrase)
+            elif passphrase is not None:
+                raise ConfigError("it is not sealed, and a passphrase was given: is it the file you mean?")
             manifest = archive.read_manifest(stream)
+            if passphrase is None:
+                _check_unsealed(manifest)
             free = shutil.disk_usage(state_dir).free
             if free < manifest.bytes + _SPARE_BYTES:
                 text = f"it unpacks to {manifest.bytes / 1e6:,.0f} MB, and {state_dir} has {free / 1e6:,.0f} MB free"
@@ -158,8 +163,16 @@ def _unpack(state_dir: Path, file: Path, passphrase: str | None) -> Manifest:
     return manifest
 
 
-def _prepare(directory: Path, manifest: Manifest, now_ms: int) -> None:
-    """Check the databases, bring them to today's schema, and mark them as restored."""
+def _check_unsealed(manifest: Manifest) -> None:
+    """Raises ConfigError where it holds what only sealed backups do: somebody else has made it."""
+    names = {part.name for part in manifest.parts}
+    if manifest.format > 1 and (manifest.secrets or names & set(archive.AUTHORITY)):
+        raise ConfigError("it is not sealed, and holds what lets somebody in: it was not made by `mpy-gateway backup`")
+
+
+def _prepare(directory: Path, manifest: Manifest, now_ms: int, *, unsealed: bool) -> None:
+    """Check the databases, bring them to today's schema, and mark them as restored. What nothing seals brings nobody
+    in: accounts and API tokens were never in such a backup of ours."""
     for part in manifest.parts:
         if part.name in archive.DATABASES:
             try:
@@ -171,6 +184,7 @@ def _prepare(directory: Path, manifest: Manifest, now_ms: int) -> None:
             closing(connect(directory / archive.SAMPLES)) as samples,
             closing(connect(directory / archive.REGISTRY)) as registry,
         ):
+            take_out(registry, people=unsealed, boards=not manifest.secrets)
             mark_restored(samples, registry, now_ms)
             for connection in (registry, samples):  # the small one first: that makes room
                 _fold(connection)

@@ -127,7 +127,7 @@ def test_beside_a_writer_it_ends_and_holds_one_instant_and_commits_go_on(
         await making
         await store.close()
         assert steps > 5, "too little data for this test"
-        restore.restore(tmp_path / "other", tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
+        restore.restore(tmp_path / "other", tmp_path / "file", now_ms=NOW_MS)
         other = SqliteStore(tmp_path / "other", commit_ms=1)
         await other.open()
         restored = await everything(other)
@@ -259,7 +259,7 @@ def test_a_backup_of_a_killed_gateway_has_what_was_in_its_log(tmp_path: Path) ->
         shutil.copytree(tmp_path / "state", tmp_path / "killed")
         await store.close()
         backup.make(tmp_path / "killed", tmp_path / "file", now_ms=NOW_MS)
-        restore.restore(tmp_path / "other", tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE)
+        restore.restore(tmp_path / "other", tmp_path / "file", now_ms=NOW_MS)
         other = SqliteStore(tmp_path / "other", commit_ms=1)
         await other.open()
         assert len(records(await other.read("", limit=100))) == 11

@@ -453,3 +453,38 @@ def test_a_journal_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
     (state / restore.JOURNAL).write_text("{")
     with pytest.raises(ConfigError, match="put right what is in the way"):
         run(found(state))
+
+
+PLANTED = """
+INSERT INTO entries VALUES ('user/mallory', CAST('{"role": "admin"}' AS BLOB), 1), ('token/ef', CAST('"x"' AS BLOB), 1),
+    ('api-token/ab', CAST('{"scope": "admin"}' AS BLOB), 1), ('session/cd', CAST('{"account": ""}' AS BLOB), 1);
+"""
+
+
+@pytest.mark.parametrize(
+    ("manifest", "kept"), [({"format": 2, "secrets": False}, set()), ({"format": 1}, {"token/ef"})], ids=["2", "1"]
+)
+def test_what_nothing_seals_brings_nobody_in_whatever_was_put_into_it(
+    tmp_path: Path, parts: dict[str, bytes], manifest: dict[str, Any], kept: set[str]
+) -> None:
+    """Whoever had the file in hand may have put an account of their own into it. (Format 1 had tokens of boards.)"""
+    planted = {**parts, "registry.db": changed(tmp_path, parts["registry.db"], PLANTED)}
+    restore.restore(tmp_path / "new", pack(tmp_path / "file", planted, **manifest), now_ms=NOW_MS)
+    with closing(sqlite3.connect(tmp_path / "new" / "registry.db")) as connection:
+        keys = {key for (key,) in connection.execute("SELECT key FROM entries")}
+    assert {key for key in keys if key.startswith(("user/", "api-token/", "session/", "token/"))} == kept
+    assert "through" in keys
+
+
+def test_what_only_sealed_backups_hold_is_refused_in_another(tmp_path: Path, parts: dict[str, bytes]) -> None:
+    refused(tmp_path, pack(tmp_path / "a", with_authority(1) | parts, format=2, secrets=False), "not sealed")
+    refused(tmp_path, pack(tmp_path / "b", parts, format=2, secrets=True), "not sealed")
+
+
+def test_with_a_passphrase_nothing_but_a_sealed_backup_is_taken(tmp_path: Path, parts: dict[str, bytes]) -> None:
+    """Somebody has put another file in its place."""
+    with pytest.raises(ConfigError, match="it is not sealed, and a passphrase was given"):
+        restore.restore(
+            tmp_path / "new", pack(tmp_path / "file", parts), now_ms=NOW_MS, passphrase="four words or more"
+        )
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
