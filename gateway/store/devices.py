@@ -77,6 +77,8 @@ class RegistryPort(Protocol):
 
     async def list(self, prefix: str) -> list[Entry]: ...
 
+    async def purge(self, match: Callable[[str, bytes], bool]) -> None: ...
+
 
 class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """The value of device/<id>."""
@@ -142,7 +144,7 @@ class Devices:
         try:
             await self._registry.create(f"device/{device}", _encode(record))
         except Conflict:
-            await self._registry.delete(f"token/{record.token}")
+            await self._erase_tokens(record.token)
             raise ConfigError(
                 f'there is a device "{device}" already; choose another name, or give it a new token with --again'
             ) from None
@@ -250,7 +252,7 @@ class Devices:
         await self._registry.put(f"token/{hash_of(token)}", device.encode())
         before = await self._change(device, lambda _: changes)
         if before is None:
-            await self._registry.delete(f"token/{hash_of(token)}")
+            await self._erase_tokens(hash_of(token))
         await self._delete_tokens(_known(device, before))
         return token
 
@@ -277,10 +279,10 @@ class Devices:
         await self._registry.put(f"token/{hashed}", device.encode())
         before = await self._change(device, lambda record: {"next": hashed} if record.rotate else {})
         if before is None or not before.rotate:
-            await self._registry.delete(f"token/{hashed}")
+            await self._erase_tokens(hashed)
             return None
         if before.next:
-            await self._registry.delete(f"token/{before.next}")
+            await self._erase_tokens(before.next)
         return token
 
     async def used(self, device: str, hashed: str) -> bool:
@@ -293,7 +295,7 @@ class Devices:
         before = await self._change(device, change)
         if before is None or before.next != hashed:
             return False
-        await self._registry.delete(f"token/{before.token}")
+        await self._erase_tokens(before.token)
         return True
 
     # Parts of these
@@ -315,8 +317,14 @@ class Devices:
 
     async def _delete_tokens(self, record: _Record | None) -> None:
         """Those of `record`, which open nothing any more."""
-        for hashed in record.tokens if record else ():
-            await self._registry.delete(f"token/{hashed}")
+        if record and record.tokens:
+            await self._erase_tokens(*record.tokens)
+
+    async def _erase_tokens(self, *hashes: str) -> None:
+        """Wholly: what remembers a deleted entry would stay for ever, one for each token that was ever minted, and a
+        board that never uses its new one is sent another at each connection."""
+        keys = {f"token/{hashed}" for hashed in hashes}
+        await self._registry.purge(lambda key, _: key in keys)
 
     async def _last_seen(self, device: str) -> int | None:
         if device in self._seen:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -158,3 +160,22 @@ def test_a_new_token_is_never_logged(tmp_path: Path, caplog: pytest.LogCaptureFi
     token = run(scenario())
     assert "is sent a new token" in caplog.text
     assert token not in caplog.text
+
+
+def test_a_board_that_never_uses_its_new_token_leaves_nothing_behind_at_each_connection(tmp_path: Path) -> None:
+    """Who has stolen a token could else fill disk and memory while the rotation waits for the board itself."""
+
+    async def scenario() -> None:
+        async with open_door(tmp_path) as door:
+            device = await door.enter()
+            await door.devices.rotate("greenhouse")
+            await device.receive("token")
+            for _ in range(5):
+                device = await door.enter()
+                await device.receive("token")
+            assert await rotation(door) is Rotation.SENT
+
+    run(scenario())
+    with closing(sqlite3.connect(tmp_path / "registry.db")) as registry:
+        (rows,) = registry.execute("SELECT count(*) FROM entries WHERE key LIKE 'token/%'").fetchone()
+    assert rows == 2, "the old one and the newest"
