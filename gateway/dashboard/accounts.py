@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.dashboard.auth import Role
+from gateway.dashboard.erasing import Erasing
 from gateway.errors import ConfigError
 from gateway.store.devices import RegistryPort
 
@@ -43,8 +44,9 @@ class Account(msgspec.Struct, frozen=True):
 class Accounts:
     """One process at a time changes them: the running gateway, or the command line where none runs."""
 
-    def __init__(self, registry: RegistryPort, wall_ms: Callable[[], int]) -> None:
+    def __init__(self, registry: RegistryPort, wall_ms: Callable[[], int], *, erasing: Erasing | None = None) -> None:
         self._registry = registry
+        self._erasing = erasing or Erasing(registry)
         self._wall_ms = wall_ms
         self._accounts: dict[str, Account] = {}
         self._one_change = asyncio.Lock()
@@ -109,10 +111,12 @@ class Accounts:
     async def remove(self, name: str) -> None:
         """Raises PeopleError: no such account, or the last admin."""
         async with self._one_change:
+            if name not in self._accounts:
+                await self._erasing.delete()  # it may have been removed, and the disk was full
             self.known(name)
             self._check_not_last_admin(name)
             del self._accounts[name]  # first: it must open nothing from now on, whatever the disk does
-            await self._registry.delete(USER_KEY + name)
+            await self._erasing.delete(USER_KEY + name)
 
     def known(self, name: str) -> Account:
         """Raises PeopleError where there is no such account."""
@@ -128,5 +132,6 @@ class Accounts:
             raise PeopleError(409, "user.last_admin", text)
 
     async def _keep(self, name: str, account: Account) -> None:
+        self._erasing.used_again(USER_KEY + name)
         await self._registry.put(USER_KEY + name, msgspec.json.encode(account))
         self._accounts[name] = account

@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.dashboard.accounts import Accounts, PeopleError
 from gateway.dashboard.auth import SCOPES, Caller, Scope, scope_of
+from gateway.dashboard.erasing import Erasing
 from gateway.errors import StoreError
 from gateway.store.devices import RegistryPort
 
@@ -41,8 +42,16 @@ class ApiToken(msgspec.Struct, frozen=True):
 class ApiTokens:
     """All in memory and each in the registry."""
 
-    def __init__(self, registry: RegistryPort, accounts: Accounts, wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        registry: RegistryPort,
+        accounts: Accounts,
+        wall_ms: Callable[[], int],
+        *,
+        erasing: Erasing | None = None,
+    ) -> None:
         self._registry = registry
+        self._erasing = erasing or Erasing(registry)
         self._accounts = accounts
         self._wall_ms = wall_ms
         self._tokens: dict[str, ApiToken] = {}
@@ -77,12 +86,12 @@ class ApiTokens:
             if token.id == id and account in (None, token.account):
                 await self._forget(hashed)
                 return token
+        await self._erasing.delete()  # it may have been revoked, and the disk was full
         raise PeopleError(404, "token.unknown", f"There is no token {id[:40]}.")
 
     async def revoke_all(self, account: str) -> None:
         """Those an account has made."""
-        for hashed in [hashed for hashed, token in self._tokens.items() if token.account == account]:
-            await self._forget(hashed)
+        await self._forget(*[hashed for hashed, token in self._tokens.items() if token.account == account])
 
     def caller(self, secret: str) -> Caller | None:
         """Who holds this token: never with more rights than the account that made it has now."""
@@ -123,10 +132,11 @@ class ApiTokens:
     async def _write(self, hashed: str, token: ApiToken) -> None:
         await self._registry.put(TOKEN_KEY + hashed, msgspec.json.encode(token))
 
-    async def _forget(self, hashed: str) -> None:
-        del self._tokens[hashed]  # first: it must open nothing from now on, whatever the disk does
-        self._written_ms.pop(hashed, None)
-        await self._registry.delete(TOKEN_KEY + hashed)
+    async def _forget(self, *hashes: str) -> None:
+        for hashed in hashes:
+            del self._tokens[hashed]  # first: it must open nothing from now on, whatever the disk does
+            self._written_ms.pop(hashed, None)
+        await self._erasing.delete(*(TOKEN_KEY + hashed for hashed in hashes))
 
 
 def _digest(secret: str) -> str:

@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.dashboard.erasing import Erasing
 from gateway.errors import Unavailable
 from gateway.store.devices import RegistryPort
 
@@ -110,8 +111,10 @@ class Sessions:
         scope: Callable[[str], Scope | None],
         *,
         per_account: int = 20,
+        erasing: Erasing | None = None,
     ) -> None:
         self._registry = registry
+        self._erasing = erasing or Erasing(registry)
         self._wall_ms = wall_ms
         self._scope = scope
         self._per_account = per_account
@@ -142,8 +145,7 @@ class Sessions:
         try:
             # at once: whoever ends it from now on deletes it behind this
             await self._registry.put(SESSION_KEY + digest(token), msgspec.json.encode(session))
-            for hashed in going:
-                await self._registry.delete(SESSION_KEY + hashed)
+            await self._erasing.delete(*(SESSION_KEY + hashed for hashed in going))
         except Unavailable as error:
             log.warning("a browser's session is kept in memory only: %s", error)
         return token
@@ -158,15 +160,14 @@ class Sessions:
 
     async def end(self, hashed: str) -> None:
         self._sessions.pop(hashed, None)  # first: it must open nothing from now on, whatever the disk does
-        await self._registry.delete(SESSION_KEY + hashed)
+        await self._erasing.delete(SESSION_KEY + hashed)
 
     async def end_all(self, account: str, *, but: str = "") -> None:
         """Log an account out everywhere, except from the session `but`."""
         ending = [hashed for hashed in self._of(account) if hashed != but]
         for hashed in ending:
             self._sessions.pop(hashed)
-        for hashed in ending:
-            await self._registry.delete(SESSION_KEY + hashed)
+        await self._erasing.delete(*(SESSION_KEY + hashed for hashed in ending))
 
     def count(self, account: str) -> int:
         """How many browsers are logged in to it."""

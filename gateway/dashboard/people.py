@@ -12,6 +12,7 @@ from gateway.clock import Clock
 from gateway.dashboard.accounts import Accounts, PeopleError
 from gateway.dashboard.apitokens import ApiToken, ApiTokens
 from gateway.dashboard.auth import SCOPES, Caller, Links, Role, Scope, Sessions, scope_of
+from gateway.dashboard.erasing import Erasing
 from gateway.dashboard.passwords import Passwords
 from gateway.dashboard.throttle import FailedLogins, Throttle
 from gateway.store.devices import RegistryPort
@@ -32,9 +33,12 @@ class People:
 
     def __init__(self, registry: RegistryPort, clock: Clock, *, sessions_per_account: int = 20) -> None:
         self._clock = clock
-        self.accounts = Accounts(registry, clock.wall_ms)
-        self.sessions = Sessions(registry, clock.wall_ms, self._scope, per_account=sessions_per_account)
-        self.tokens = ApiTokens(registry, self.accounts, clock.wall_ms)
+        erasing = Erasing(registry)
+        self.accounts = Accounts(registry, clock.wall_ms, erasing=erasing)
+        self.sessions = Sessions(
+            registry, clock.wall_ms, self._scope, per_account=sessions_per_account, erasing=erasing
+        )
+        self.tokens = ApiTokens(registry, self.accounts, clock.wall_ms, erasing=erasing)
         self.links, self.setup_links = Links(), Links()
         self.failures = FailedLogins()
         self.ended: Callable[[], None] = lambda: None

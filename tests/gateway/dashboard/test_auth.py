@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dashboard.accounts import Accounts
+from gateway.clock import HandClock
+from gateway.dashboard.accounts import Accounts, PeopleError
 from gateway.dashboard.apitokens import ApiTokens
 from gateway.dashboard.auth import LINKS, SESSION_KEY, SESSION_MS, Links, Scope, Sessions, digest
 from gateway.dashboard.guard import cookie_value
+from gateway.dashboard.people import People
+from gateway.errors import Unavailable
 from gateway.store.port import Entry
 from tests.aio import run
 
@@ -334,5 +337,59 @@ def test_a_session_that_ends_while_it_is_written_does_not_come_back_with_the_nex
         again = sessions_of(registry, lambda: T0_MS)
         await again.open()
         assert again.caller(token) is None
+
+    run(main())
+
+
+class FullDisk(Registry):
+    """Deletes nothing while it is `full`."""
+
+    full = False
+
+    async def delete(self, key: str, revision: int | None = None) -> bool:
+        if self.full:
+            raise Unavailable("the disk is full")
+        return await super().delete(key, revision)
+
+
+def test_what_was_ended_on_a_full_disk_does_not_open_again_after_a_restart() -> None:
+    """It opens nothing at once; and as soon as there is room it is gone from the disk, too."""
+
+    async def main() -> None:
+        registry = FullDisk()
+        people = People(registry, HandClock(wall_ms=T0_MS))  # type: ignore[arg-type]  # see Registry
+        await people.accounts.add("anna", "hash", "viewer")
+        await people.accounts.add("bert", "hash", "viewer")
+        session = await people.sessions.create("bert")
+        token, secret = await people.tokens.add("script", "read", "", None)
+        registry.full = True
+        for work in (people.log_out_everywhere("bert"), people.revoke_token(token.id, None), people.remove("anna")):
+            with pytest.raises(Unavailable):
+                await work
+        assert people.sessions.caller(session) is people.tokens.caller(secret) is people.accounts.get("anna") is None
+        registry.full = False
+        with pytest.raises(PeopleError, match="no token"):
+            await people.revoke_token(token.id, None)  # as whoever was told to try again does
+        again = People(registry, HandClock(wall_ms=T0_MS))  # type: ignore[arg-type]
+        await again.open()
+        assert again.sessions.caller(session) is again.tokens.caller(secret) is again.accounts.get("anna") is None
+        assert again.accounts.get("bert")
+
+    run(main())
+
+
+def test_an_account_that_was_removed_on_a_full_disk_and_made_again_stays() -> None:
+    async def main() -> None:
+        registry = FullDisk()
+        accounts = Accounts(registry, lambda: T0_MS)  # type: ignore[arg-type]
+        for name in ("admin", "anna"):
+            await accounts.add(name, "hash", "viewer")
+        registry.full = True
+        with pytest.raises(Unavailable):
+            await accounts.remove("anna")
+        registry.full = False
+        await accounts.add("anna", "another", "viewer")
+        await accounts.remove("admin")
+        assert [key for key in registry.values if "anna" in key]
 
     run(main())
