@@ -101,10 +101,13 @@ class Authority:
     def key_pem(self) -> bytes:
         return _key_pem(self.key)
 
-    def issue(self, kind: Kind, names: Sequence[str], date: Date) -> bytes:
-        """Key and certificate of a door, in one PEM text. `names`: the first is what boards verify."""
+    def issue(self, kind: Kind, names: Sequence[str], date: Date, *, before: x509.Certificate | None = None) -> bytes:
+        """Key and certificate of a door, in one PEM text. `names`: the first is what boards verify. It takes the place
+        of the one `before`."""
         key = ec.generate_private_key(ec.SECP256R1())
         begins, ends = _dates(kind, date)
+        if kind.from_the_start and before is not None:
+            ends = max(ends, before.not_valid_after_utc)  # see _why_by_date
         builder = _builder(_name(names[0]), self.certificate.subject, key, begins, ends)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_usage(digital_signature=True), critical=True)
@@ -136,7 +139,9 @@ def _why_by_date(certificate: x509.Certificate, kind: Kind, date: Date) -> str:
     now, ends = date.earliest, certificate.not_valid_after_utc
     if not date.trusted:  # what was made when the date was known is better than what we could make
         return "it has ended" if ends <= now else ""
-    if ends > now + kind.lifetime:  # one that begins later is among these
+    # A board has the date that we told it last, which may have been years ahead. It would take a certificate that ends
+    # before that for one that has ended, for ever: those for boards are never made shorter.
+    if ends > now + kind.lifetime and not kind.from_the_start:  # one that begins later is among these
         return "it was made when the clock was wrong"
     if ends - now < kind.lifetime / 3:
         return f"it ends on {ends:%Y-%m-%d}"

@@ -77,7 +77,7 @@ class Issued:
             why = self._authority.why_renew(self._certificate, self._kind, names, date)
         if not why:
             return
-        pem = self._authority.issue(self._kind, names, date)
+        pem = self._authority.issue(self._kind, names, date, before=self._certificate)
         files.write_door(self._state, self._kind, pem)
         self._certificate = x509.load_pem_x509_certificate(pem)
         log.info("a new certificate was made for the door of %s: %s", self._kind.name, why)

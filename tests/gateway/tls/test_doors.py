@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -159,14 +160,34 @@ def test_a_new_address_gets_into_the_peoples_certificate(tmp_path, monkeypatch) 
 def test_a_first_start_without_a_date_is_put_right_when_it_is_known(tmp_path) -> None:
     clock = HandClock(wall_ms=0, trusted=False)
     both = open_doors(tmp_path, clock)
-    before = shown(both.devices)
+    before = shown(both.people)
     both.look()
-    assert shown(both.devices) == before
-    clock.set_wall(NOW_MS)
+    assert shown(both.people) == before
+    clock.set_wall(NOW_MS + 800 * DAY_MS)
     clock.trusted = True
     both.look()
-    assert shown(both.devices) != before
+    assert shown(both.people) != before
     assert both.concerns() == []
+
+
+def test_a_date_that_was_years_ahead_locks_no_board_out_that_was_told_it(tmp_path) -> None:
+    """A board keeps the date of its last welcome until it loses power."""
+    clock = HandClock(wall_ms=NOW_MS)
+    both = open_doors(tmp_path, clock)
+    clock.set_wall(NOW_MS + 9 * 365 * DAY_MS)
+    told = datetime.fromtimestamp(clock.wall_ms() / 1000, UTC)
+    both.look()
+    clock.set_wall(NOW_MS)
+    both.look()
+    assert ends(both.devices) > told
+    clock.advance(20 * DAY_MS)
+    both = Doors(load(tmp_path, "devices.tls=true", "people.tls=true"), "gw-other", clock)  # made anew, for its name
+    assert ends(both.devices) > told
+
+
+def ends(of: Shown | None) -> datetime:
+    assert of is not None
+    return x509.load_pem_x509_certificate(of.file.read_bytes()).not_valid_after_utc
 
 
 def test_certificates_of_a_restored_or_exchanged_authority_are_made_anew(tmp_path) -> None:
