@@ -1,8 +1,9 @@
 """How often somebody may try a password: free at first, then after growing waits, per account and per address. Pure.
 
 Nobody is locked out for ever: waits end at `LONGEST_MS`; from an address where an account was logged in to before, the
-failures of that address alone count, so that a stranger who keeps guessing does not keep the owner out; and the command
-line on the gateway's own machine always lets in. An attempt counts as failed from its beginning, so that many at once
+failures of that address alone count; from one that has hardly failed itself, others' failures are waited for
+`NEWCOMER_MS` at most, so that a stranger who keeps guessing does not keep the owner out; and the command line on the
+gateway's own machine always lets in. An attempt counts as failed from its beginning, so that many at once
 are no way around.
 """
 
@@ -17,6 +18,8 @@ from collections import OrderedDict
 FREE = 5
 """Failures before the first wait."""
 LONGEST_MS = 60_000
+NEWCOMER_MS = 10_000
+"""Between two attempts at an account by addresses with fewer than `FREE` failures of their own."""
 FORGET_MS = 3_600_000
 """After so long without a failure all is as before."""
 SLOTS = 4096
@@ -45,10 +48,10 @@ def address_key(address: str) -> str:
 class _Failures:
     """How many, and when the last one was."""
 
-    __slots__ = ("at_ms", "count")
+    __slots__ = ("at_ms", "count", "newcomer_ms")
 
     def __init__(self) -> None:
-        self.count, self.at_ms = 0, 0
+        self.count, self.at_ms, self.newcomer_ms = 0, 0, -NEWCOMER_MS
 
     def add(self, now_ms: int) -> None:
         self._forget(now_ms)
@@ -81,9 +84,14 @@ class Throttle:
         slot, address = self._slot(account), address_key(address)
         of_address = self._addresses.get(address) or _Failures()
         of_account = self._known.get((slot, address), self._accounts[slot])
-        wait_ms = max(of_address.wait_ms(now_ms), of_account.wait_ms(now_ms))
-        if wait_ms == 0:
+        own_ms, wait_ms = of_address.wait_ms(now_ms), of_account.wait_ms(now_ms)
+        is_newcomer = of_address.count < FREE and (slot, address) not in self._known
+        if is_newcomer:
+            wait_ms = min(wait_ms, max(0, of_account.newcomer_ms + NEWCOMER_MS - now_ms))
+        if (wait_ms := max(own_ms, wait_ms)) == 0:
             of_account.add(now_ms)
+            if is_newcomer:
+                of_account.newcomer_ms = now_ms
             of_address.add(now_ms)
             self._addresses[address] = of_address
             self._addresses.move_to_end(address)
