@@ -277,7 +277,7 @@ def test_a_message_in_endless_fragments_is_bounded_too(tmp_path: Path) -> None:
 
 def test_a_frame_that_is_never_finished_ends_with_the_ping_deadline(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with with_a_bystander(tmp_path, ping_s=0.2) as door:
+        async with with_a_bystander(tmp_path, ping_s=0.6) as door:
             reader, writer = await opened_raw(door)
             writer.write(b"\x81\xfe\xff\xff" + bytes(4) + b'{"type":')
             assert await close_code(reader) == 1011
@@ -289,7 +289,7 @@ def test_a_frame_that_is_never_finished_ends_with_the_ping_deadline(tmp_path: Pa
 @pytest.mark.parametrize("said", [b"", b"\x01\x81" + bytes(4) + b"a"], ids=["nothing", "half a message"])
 def test_a_client_that_opens_a_connection_and_says_nothing_is_closed_with_4001(said: bytes, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with with_a_bystander(tmp_path, hello_s=0.2) as door:
+        async with with_a_bystander(tmp_path, hello_s=1) as door:
             reader, writer = await opened_raw(door)
             writer.write(said)
             assert await close_code(reader) == 4001
@@ -301,7 +301,7 @@ def test_a_client_that_opens_a_connection_and_says_nothing_is_closed_with_4001(s
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["nothing", "half a handshake"])
 def test_a_handshake_that_is_not_finished_is_dropped(said: bytes, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with with_a_bystander(tmp_path, handshake_s=0.2) as door:
+        async with with_a_bystander(tmp_path, handshake_s=1) as door:
             reader, writer = await asyncio.open_connection("127.0.0.1", door.server.port)
             writer.write(said)
             assert await reader.read() == b""
