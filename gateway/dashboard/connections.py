@@ -122,6 +122,8 @@ class HttpConnection(H11Protocol):
         super().__init__(config, server_state, app_state, _loop)
         self._guest: Guest = app_state["guest"]
         self._phase: object = None
+        self._upgraded = False
+        """It is a feed: that has deadlines of its own."""
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -133,12 +135,13 @@ class HttpConnection(H11Protocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
-        self._watch()
+        if not self._upgraded:
+            self._watch()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         super().handle_websocket_upgrade(event)
-        self._phase = None
-        self._no_deadline()  # from now on the feed has deadlines of its own
+        self._upgraded = True
+        self._no_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._guest.leave()

@@ -249,15 +249,16 @@ SLOW: dict[str, Callable[[Door], tuple[bytes, bytes]]] = {
 }
 
 
-def test_slow_requests_are_cut(tmp_path: Path) -> None:
+def test_slow_requests_are_cut_and_a_feed_is_not(tmp_path: Path) -> None:
     """Slow-loris: a byte now and then keeps uvicorn waiting for ever."""
 
     async def main() -> None:
         limits = {"people_head_s": 0.4, "people_body_s": 0.4}
-        async with open_door(tmp_path, limits=limits) as door:
+        async with open_door(tmp_path, limits=limits) as door, door.feed() as feed:
             lived = await asyncio.gather(*(drip(door, *slow(door)) for slow in SLOW.values()), return_exceptions=True)
             assert all(isinstance(s, float) and s < 2 for s in lived), dict(zip(SLOW, lived, strict=True))
-            await until(lambda: not len(door.server._server.config.lobby))
+            await until(lambda: len(door.server._server.config.lobby) == 1)
+            assert feed.state.name == "OPEN"
 
     run(main())
 
