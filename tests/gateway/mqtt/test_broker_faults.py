@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from gateway.config import MqttConfig
 from gateway.mqtt.bridge import Bridge
 from gateway.mqtt.embedded import EmbeddedBroker
 from gateway.mqtt.outflow import Item, Outflow
@@ -75,7 +76,9 @@ async def rig(folder: Path, broker: Any, port: int) -> AsyncIterator[Rig]:
         await world.add("greenhouse", "cellar")
         with FaultProxy(port) as proxy, Client(port).subscribe_later("+/+/samples") as client:
             await in_thread(client._subscribed.get, True, 10)
-            bridge = await world.bridge(f"mqtt://127.0.0.1:{proxy.port}", keepalive_s=KEEPALIVE_S)
+            url = f"mqtt://127.0.0.1:{proxy.port}"
+            own = broker.for_the_gateway if isinstance(broker, EmbeddedBroker) else MqttConfig(url=url)
+            bridge = await world.bridge_with(own.model_copy(update={"url": url}), keepalive_s=KEEPALIVE_S)
             await until(lambda: bridge.stats()["state"] == "connected")
             yield Rig(world, bridge, proxy, client, broker)
 
