@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from gateway.cli import ConfigFile, StateDir, app
+
+if TYPE_CHECKING:
+    from gateway.cli.office import Office
 
 group = typer.Typer(help="Say who may log in to the page.", no_args_is_help=True)
 app.add_typer(group, name="users")
@@ -34,8 +37,10 @@ def add(
     Example: mpy-gateway users add anna --role viewer
     """
     from gateway.cli.office import office
+    from gateway.dashboard.accounts import check_new
 
     with office(config, state) as place:
+        check_new(name, names(place))  # before anybody is asked
         place.add_user(name, ask_password(), role)
     typer.echo(f"{name} may log in: {role}")
 
@@ -74,8 +79,11 @@ def password(name: Name, config: ConfigFile = None, state: StateDir = None) -> N
     Example: mpy-gateway users password anna
     """
     from gateway.cli.office import office
+    from gateway.dashboard.accounts import unknown
 
     with office(config, state) as place:
+        if name not in names(place):  # before anybody is asked
+            raise unknown(name)
         place.set_password(name, ask_password())
     typer.echo(f"{name} has a new password")
 
@@ -122,6 +130,11 @@ def logout(name: Name, config: ConfigFile = None, state: StateDir = None) -> Non
     with office(config, state) as place:
         place.log_out(name)
     typer.echo(f"{name} is logged out everywhere")
+
+
+def names(place: Office) -> list[str]:
+    """Of all accounts."""
+    return [user["name"] for user in place.users()]
 
 
 def ask_password() -> str:

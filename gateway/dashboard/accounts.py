@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -41,6 +41,23 @@ class Account(msgspec.Struct, frozen=True):
     """When the password was set."""
 
 
+def check_new(name: str, taken: Collection[str]) -> str:
+    """`name` as it is kept, beside the accounts `taken`. Raises PeopleError where no account can have it."""
+    kept = name.strip().lower()
+    if not _NAME.fullmatch(kept):
+        text = 'A name is 1 to 32 of a-z, 0-9, ".", "_" and "-", a letter or digit first.'
+        raise PeopleError(422, "user.name", text)
+    if kept in taken:
+        raise PeopleError(409, "user.exists", f"There is an account {kept} already.")
+    if len(taken) >= ACCOUNTS:
+        raise PeopleError(409, "user.many", f"There are {ACCOUNTS} accounts already, which is the most.")
+    return kept
+
+
+def unknown(name: str) -> PeopleError:
+    return PeopleError(404, "user.unknown", f"There is no account {name[:40]}.")
+
+
 class Accounts:
     """One process at a time changes them: the running gateway, or the command line where none runs."""
 
@@ -72,15 +89,7 @@ class Accounts:
 
     def check_new(self, name: str) -> str:
         """`name` as it is kept. Raises PeopleError where no account can have it."""
-        kept = name.strip().lower()
-        if not _NAME.fullmatch(kept):
-            text = 'A name is 1 to 32 of a-z, 0-9, ".", "_" and "-", a letter or digit first.'
-            raise PeopleError(422, "user.name", text)
-        if kept in self._accounts:
-            raise PeopleError(409, "user.exists", f"There is an account {kept} already.")
-        if len(self._accounts) >= ACCOUNTS:
-            raise PeopleError(409, "user.many", f"There are {ACCOUNTS} accounts already, which is the most.")
-        return kept
+        return check_new(name, self._accounts)
 
     async def add(self, name: str, password: str, role: Role, *, first: bool = False) -> str:
         """`password` as argon2id made it; `first`: only where there is none yet. Returns the name as it is kept. Raises
@@ -122,7 +131,7 @@ class Accounts:
         """Raises PeopleError where there is no such account."""
         if account := self._accounts.get(name):
             return account
-        raise PeopleError(404, "user.unknown", f"There is no account {name[:40]}.")
+        raise unknown(name)
 
     def _check_not_last_admin(self, name: str) -> None:
         if self._accounts[name].role == "admin" and not any(

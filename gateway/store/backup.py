@@ -14,14 +14,13 @@ import io
 import os
 import shutil
 import sqlite3
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from gateway import __version__
 from gateway.errors import ConfigError
-from gateway.store import archive, sealed
+from gateway.store import archive, sealed, workshop
 from gateway.store.archive import Manifest, Part
 from gateway.store.database import connect, open_problem, primary_code, sync_directory, user_version
 from gateway.store.logins import take_out
@@ -32,6 +31,8 @@ STEP_BYTES = 1 << 20
 SYNC_BYTES = 8 << 20
 """The copy is synced this often: a gateway's fsync would have to wait for all that we left to be written."""
 _SPARE_BYTES = 1 << 20
+_STATE_ROOM_BYTES = 256 << 20
+"""Stays free on the gateway's disk when the samples are copied there: below this it warns of a full one."""
 
 Progress = Callable[[int, int], None]
 """(bytes copied, of how many)"""
@@ -51,14 +52,20 @@ def make(
     goes with it. Sealed with `passphrase` it is all that another machine needs; without one it is plain, and data only.
     Returns what is in it. Raises ConfigError, and leaves no half file behind then.
 
-    The target's disk needs room for twice the data while this runs: for the copies, and for the file."""
+    What lies where meanwhile: README.md, "Backup and restore"."""
     if passphrase is not None:
         sealed.check_passphrase(passphrase)
     check(state_dir, target, replace)
     try:
-        with _scratch(target) as scratch:
-            manifest, parts = _copy_parts(state_dir, scratch, settings_file, passphrase is not None, now_ms, progress)
-            finished = scratch / "backup"
+        with (
+            workshop.opened(state_dir, workshop.INSIDE) as inside,
+            workshop.opened(target.parent, _beside(target)) as beside,
+        ):
+            samples = (inside if _samples_inside(state_dir, passphrase is not None) else beside) / archive.SAMPLES
+            manifest, parts = _copy_parts(
+                state_dir, inside, samples, settings_file, passphrase is not None, now_ms, progress
+            )
+            finished = beside / "backup"
             with open_private(finished) as file:
                 if passphrase is None:
                     archive.write(file, manifest, parts)
@@ -72,7 +79,10 @@ def make(
         sync_directory(target.parent)
     except sqlite3.Error as error:
         if primary_code(error) == sqlite3.SQLITE_FULL:  # only the copies are written
-            raise ConfigError(f"{target} cannot be written: the disk is full; name a file on another disk") from error
+            raise ConfigError(
+                f"{target} cannot be written: the disk is full, its own or that of {state_dir}; free some "
+                "space, or name a file on another disk"
+            ) from error
         raise ConfigError(f"{state_dir} cannot be read for a backup: {error}") from error
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}; name another file") from error
@@ -114,21 +124,29 @@ def _mb(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:,.0f} MB"
 
 
-@contextmanager
-def _scratch(target: Path) -> Iterator[Path]:
-    """A private directory beside `target`, on the same disk, gone afterwards."""
-    directory = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+def _beside(target: Path) -> str:
+    return f".{target.name}.backup-"
+
+
+def _samples_inside(state_dir: Path, sealed_one: bool) -> bool:
+    """Whether the plain copy of the samples is made in the state directory: where the file is to be sealed, and the
+    gateway's disk stays far from full. Of a plain file they may lie beside it: there they are plain anyway."""
+    after = shutil.disk_usage(state_dir).free - sum(_size(state_dir / name) for name in archive.DATABASES)
+    return sealed_one and after > _STATE_ROOM_BYTES
 
 
 def _copy_parts(
-    state_dir: Path, scratch: Path, settings_file: Path | None, secrets: bool, now_ms: int, progress: Progress
+    state_dir: Path,
+    inside: Path,
+    samples: Path,
+    settings_file: Path | None,
+    secrets: bool,
+    now_ms: int,
+    progress: Progress,
 ) -> tuple[Manifest, list[tuple[Part, Path]]]:
-    """Consistent copies of all parts in `scratch`, smallest first."""
-    registry, samples = scratch / archive.REGISTRY, scratch / archive.SAMPLES
+    """Consistent copies of all parts, smallest first: the samples in `samples`, all else in `inside`, never beside the
+    file, which may be on a stick."""
+    registry = inside / archive.REGISTRY
     cursors = read_cursors(state_dir / archive.REGISTRY)  # before the samples: see the head of this file
     copy_database(state_dir / archive.SAMPLES, samples, progress)
     copy_database(state_dir / archive.REGISTRY, registry)
@@ -140,9 +158,9 @@ def _copy_parts(
         for name in archive.AUTHORITY:
             _read(state_dir / name)
     if settings_file is not None:
-        with open_private(scratch / archive.SETTINGS) as copy:
+        with open_private(inside / archive.SETTINGS) as copy:
             copy.write(_read(settings_file))
-        paths = {archive.SETTINGS: scratch / archive.SETTINGS} | paths
+        paths = {archive.SETTINGS: inside / archive.SETTINGS} | paths
     parts = [(archive.describe(path, name, _schema(path)), path) for name, path in paths.items()]
     manifest = Manifest(archive.FORMAT, __version__, gateway_id, now_ms, [part for part, _ in parts], secrets)
     return manifest, parts

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from gateway.errors import ConfigError, StoreError, Unavailable
+from gateway.store import workshop
 from gateway.store.private import keep_others_out
 
 P = ParamSpec("P")
@@ -197,10 +198,11 @@ def _run_script(connection: sqlite3.Connection, script: str) -> None:
 
 
 def make_state_directory(directory: Path) -> None:
-    """Make `directory`, readable by us alone, where it does not exist; where it does, keep others out of it. Raises
-    ConfigError."""
+    """Make `directory`, readable by us alone, where it does not exist; where it does, keep others out of it, and remove
+    what a killed backup left there. Raises ConfigError."""
     if directory.is_dir():
         keep_others_out(directory)
+        workshop.sweep(directory, workshop.INSIDE)
     try:
         made = [parent for parent in directory.parents if not parent.exists()]
         directory.parent.mkdir(parents=True, exist_ok=True)

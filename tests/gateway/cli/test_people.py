@@ -6,6 +6,8 @@ import io
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,15 @@ class Line:
         assert cli.run([*words, "--state", str(self._state)]) == code, self._capsys.readouterr()
         out, err = self._capsys.readouterr()
         return out if code == 0 else err
+
+    @contextmanager
+    def nobody_asked(self) -> Iterator[None]:
+        def asked() -> str:
+            raise AssertionError("a password was asked for")
+
+        with self._monkeypatch.context() as patched:
+            patched.setattr("gateway.cli.users.ask_password", asked)
+            yield
 
 
 @pytest.mark.parametrize("running", [False, True], ids=["files", "gateway"])
@@ -64,7 +75,10 @@ def all_of_it(line: Line) -> str:
     line("users", "password", "bert", typed="another one of them\n")
     line("users", "logout", "bert")
     line("users", "remove", "anna")
-    assert "no account nobody" in line("users", "password", "nobody", typed=f"{GOOD}\n", code=1)
+    with line.nobody_asked():
+        assert "no account nobody" in line("users", "password", "nobody", code=1)
+        assert "already" in line("users", "add", "Bert", code=1)
+        assert "A name is" in line("users", "add", "no name", code=1)
     secret = line("tokens", "add", "script", "--scope", "control", "--days", "3").strip()
     assert secret.startswith("mpygw_")
     shown = line("tokens", "list")

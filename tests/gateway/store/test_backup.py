@@ -7,8 +7,11 @@ import errno
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +22,7 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.profile import find_node, load_profile
-from gateway.store import archive, backup, database, restore, sealed
+from gateway.store import archive, backup, database, restore, sealed, workshop
 from gateway.store.devices import Devices, hash_of
 from gateway.store.sqlite import SqliteStore
 from tests.aio import run
@@ -430,3 +433,67 @@ def test_while_it_is_made_nothing_of_the_authority_lies_beside_the_file(
 def test_a_short_passphrase_is_refused_before_anything_is_done(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="at least 12 characters"):
         backup.make(tmp_path / "nowhere", tmp_path / "file", now_ms=NOW_MS, passphrase="short")
+
+
+# -- killed in the middle
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from gateway.store import archive, backup, sealed
+def now(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+sealed.LOG_N = 4
+archive.write = now
+word = sys.argv[3] or None
+backup.make(Path(sys.argv[1]), Path(sys.argv[2]), now_ms=1, passphrase=word, settings_file=Path(sys.argv[4]))
+"""
+
+
+@pytest.mark.parametrize("passphrase", [PASSPHRASE, ""], ids=["sealed", "plain"])
+def test_a_killed_one_leaves_no_registry_outside_and_the_next_cleans_up(tmp_path: Path, passphrase: str) -> None:
+    state = made(tmp_path)
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    settings = tmp_path / "some.toml"
+    settings.write_text("")
+    foreign = stick / ".file.backup-abcdefgh"
+    foreign.mkdir()
+    (foreign / "letter.txt").write_text("of somebody else")
+    words = [sys.executable, "-c", KILLED, str(state), str(stick / "file"), passphrase, str(settings)]
+    assert subprocess.run(words, check=False, timeout=30).returncode == -signal.SIGKILL
+    found = {path.name for path in stick.rglob("*")}
+    assert not found & {"registry.db", "mpy-gateway.toml"}
+    assert ("samples.db" in found) == (not passphrase), "a sealed one leaves nothing that can be read"
+    (left,) = state.glob(".backup-*")
+    assert stat.S_IMODE(left.stat().st_mode) == 0o700
+    assert (left / "registry.db").exists()
+    backup.make(state, stick / "file", now_ms=NOW_MS)
+    assert not list(state.glob(".backup-*"))
+    assert {path.name for path in stick.rglob("*")} == {"file", foreign.name, "letter.txt"}
+
+
+def test_the_start_of_a_gateway_removes_what_is_left_and_not_what_is_in_use(tmp_path: Path) -> None:
+    state = made(tmp_path)
+    left = state / ".backup-abcdefgh"
+    left.mkdir()
+    (left / "registry.db").write_text("")
+    with workshop.opened(tmp_path / "state", ".backup-x") as other_pattern, workshop.opened(state, ".backup-") as used:
+        left.mkdir()
+        database.make_state_directory(state)
+        assert not left.exists()
+        assert used.is_dir()
+        assert other_pattern.is_dir()
+
+
+def test_without_room_for_it_the_samples_are_copied_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = made(tmp_path)
+    places: list[Path] = []
+    copy = backup.copy_database
+    monkeypatch.setattr(backup, "copy_database", lambda *words: (places.append(words[1]), copy(*words)))
+    for free in (100 << 20, 1 << 30):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        backup.make(state, tmp_path / "file", now_ms=NOW_MS, passphrase=PASSPHRASE, replace=True)
+    assert [place.parent.parent for place in places] == [tmp_path, state, state, state]
