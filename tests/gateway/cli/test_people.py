@@ -14,6 +14,7 @@ import pytest
 
 from gateway import cli
 from tests.flow.commands import running_gateway
+from tests.rig import wait_for
 
 GOOD = "correct horse battery"
 
@@ -50,7 +51,8 @@ def test_accounts_and_tokens_from_the_command_line(
         all_of_it(line)
         return
     with running_gateway(tmp_path / "state") as gateway:
-        assert "/setup?link=" in (tmp_path / "state.log").read_text(), "as long as nobody has an account"
+        log = tmp_path / "state.log"
+        wait_for(lambda: "/setup?link=" in log.read_text(), "a link, as long as nobody has an account")
         secret = all_of_it(line)
         asked = urllib.request.Request(f"{gateway.run['people_url']}/api/session")
         asked.add_header("Authorization", f"Bearer {secret}")
