@@ -57,7 +57,8 @@ def _door(figures: Mapping[str, Any]) -> DoorPanel:
         connections=figures.get("connections") or 0,
         strangers=figures.get("strangers") or 0,
         bad_tokens=refused.get("token") or 0,
-        crowded_out=sum(count for why, count in refused.items() if why != "token"),
+        failed_tls=refused.get("tls") or 0,
+        crowded_out=sum(count for why, count in refused.items() if why not in {"token", "tls"}),
     )
 
 

@@ -355,6 +355,7 @@ class DoorPanel:
     connections: int
     strangers: int
     bad_tokens: int
+    failed_tls: int
     crowded_out: int
 
 

@@ -86,7 +86,8 @@ class Gate:
         neighbour's bad tokens would keep out all boards there."""
         self.refused: Counter[str] = Counter()
         """Connections ended before a device was let in, since the start, by why: `token`, `shut` (its address sent too
-        many bad tokens), `address` (too many of one address), `strangers` (too many without a token)."""
+        many bad tokens), `address` (too many of one address), `strangers` (too many without a token), `tls` (which
+        failed)."""
 
     def enter(self, peer: str, drop: Callable[[], object], now_ms: int) -> Guest | None:
         """A connection was accepted. None: it is to be closed at once. Another one may be dropped for it."""

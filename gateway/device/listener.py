@@ -50,6 +50,9 @@ Handler: TypeAlias = "Callable[[DeviceSocket], Awaitable[None]]"
 Admission: TypeAlias = "Callable[[DeviceSocket, Request], Awaitable[Response | None]]"
 
 
+Complain: TypeAlias = "Callable[[DeviceSocket, str], None]"
+
+
 async def _admit_all(_socket: DeviceSocket, _request: Request) -> Response | None:
     return None
 
@@ -59,10 +62,16 @@ class Listener:
     library's own server would show a connection only after the TLS handshake, and so could not count it before.
 
     `admit` answers an upgrade request: with a refusal, or None for who may come in; `handler` has the connection then,
-    until it returns. `tls` None: plain."""
+    until it returns. `tls` None: plain. `complain` is told why somebody got no further than TLS."""
 
     def __init__(
-        self, handler: Handler, limits: Limits, *, admit: Admission = _admit_all, tls: ssl.SSLContext | None = None
+        self,
+        handler: Handler,
+        limits: Limits,
+        *,
+        admit: Admission = _admit_all,
+        complain: Complain = lambda _socket, _why: None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.gate = Gate(limits)
         self.sockets: set[DeviceSocket] = set()
@@ -72,6 +81,7 @@ class Listener:
         self._handler = handler
         self._limits = limits
         self._admit = admit
+        self._complain = complain
         self._tls = tls
         self._listening: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
@@ -189,7 +199,10 @@ class Listener:
                 await loop.connect_accepted_socket(lambda: websocket, accepted, **options)
                 await websocket.handshake(self._process_request, _last_word, "mpy-gateway")
         except Exception as error:  # theirs: no TLS, no HTTP, too slow, gone
-            log.debug("%s: no handshake: %s", websocket.guest.address, type(error).__name__)
+            log.debug("%s: no handshake: %r", websocket.guest.address, error)
+            if isinstance(error, ssl.SSLError):
+                self.gate.refused["tls"] += 1
+                self._complain(websocket, _why_no_tls(error))
             return False
         return websocket.state is OPEN
 
@@ -253,9 +266,9 @@ class DeviceSocket(ServerConnection):
 
     @property
     def address(self) -> str:
-        """The peer's, for people."""
-        peer = self.remote_address
-        return str(peer[0]) if peer else "?"
+        """The peer's, for people; what limits count it as, where there is no connection yet."""
+        peer = self.remote_address if self.is_made else None
+        return str(peer[0]) if peer else self.guest.address
 
     @property
     def is_encrypted(self) -> bool:
@@ -341,3 +354,17 @@ def refusal(socket: ServerConnection, status: HTTPStatus, sentence: str) -> Resp
     if status is HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+_NEW_FILES: Final = "`mpy-gateway devices add NAME --again --files DIR` writes a board's files anew"
+_DOES_NOT_TRUST: Final = ("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN", "CERTIFICATE_EXPIRED")
+
+
+def _why_no_tls(error: ssl.SSLError) -> str:
+    """What a person can do about it."""
+    reason = error.reason or ""
+    if reason == "HTTP_REQUEST":
+        return f"it speaks no TLS, as if its files were from before there was any; {_NEW_FILES}"
+    if reason.endswith(_DOES_NOT_TRUST):
+        return f"it does not trust this gateway's certificate, as if its files were from another gateway; {_NEW_FILES}"
+    return f"TLS failed ({reason.replace('_', ' ').lower() or type(error).__name__})"

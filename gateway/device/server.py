@@ -110,7 +110,7 @@ class DeviceServer:
 
     async def start(self) -> None:
         host, port = self._config.host, self._config.port
-        listener = Listener(self._serve_device, self._limits, admit=self._admit, tls=self._tls)
+        listener = Listener(self._serve_device, self._limits, admit=self._admit, complain=self._complain, tls=self._tls)
         try:
             await listener.start(host, port)
         except OSError as error:

@@ -223,7 +223,7 @@ def healthy_panel() -> Json:
             "name": "embedded", "url": "mqtt://127.0.0.1:1883", "state": "connected", "why": "",
             "since_ms": now_ms() - 7_200_000, "published": 99123, "backlog": 0, "aside": 0, "last_aside": [],
         }],
-        "door": {"trouble": "", "connections": 2, "strangers": 0, "bad_tokens": 0, "crowded_out": 0},
+        "door": {"trouble": "", "connections": 2, "strangers": 0, "bad_tokens": 0, "failed_tls": 0, "crowded_out": 0},
     }  # fmt: skip
 
 

@@ -80,9 +80,10 @@ def at_the_door(**figures: Any) -> list[Notice]:
 
 
 def test_who_was_refused_at_the_devices_door_is_a_figure() -> None:
-    refused = {"token": 3, "strangers": 20, "shut": 1, "address": 2}
+    refused = {"token": 3, "tls": 4, "strangers": 20, "shut": 1, "address": 2}
     door = panel({"door": {"connections": 5, "strangers": 7, "refused": refused}}, NOW_MS).door
     assert (door.connections, door.strangers, door.bad_tokens, door.crowded_out) == (5, 7, 3, 23)
+    assert door.failed_tls == 4
     assert at_the_door(refused=refused) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from websockets.exceptions import InvalidHandshake
 
 from gateway.tls.authority import DEVICES, Authority
 from gateway.tls.context import authority_context
-from tests.aio import run
+from tests.aio import run, until
 from tests.gateway.device.door import Door, open_door
 from tests.gateway.tls.shake import NAME, issued, serving
 
@@ -46,6 +47,32 @@ def test_a_device_that_pins_the_authority_and_verifies_the_name_is_served(tmp_pa
 async def _in_the_clear(door: Door) -> None:
 
     await connect(door.url.replace("wss", "ws"), proxy=None)
+
+
+def test_why_a_board_gets_no_further_than_tls_is_said_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        server = serving(tmp_path, issued(OURS, DEVICES)[0])
+        async with open_door(tmp_path, tls=server) as door:
+            stranger = pinning(Authority.make("gw-other"))
+            stranger.maximum_version = ssl.TLSVersion.TLSv1_2  # as boards have it
+
+            def try_it() -> None:  # in a thread: asyncio's client goes without its alert
+                with socket.create_connection(("127.0.0.1", door.server.port)) as plain:
+                    stranger.wrap_socket(plain, server_hostname=NAME)
+
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await asyncio.to_thread(try_it)
+            await until(lambda: "it does not trust this gateway's certificate" in caplog.text, what="the line")
+            _, writer = await asyncio.open_connection("127.0.0.1", door.server.port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await until(lambda: "it speaks no TLS" in caplog.text, what="the line")
+            writer.close()
+            assert "devices add NAME --again --files DIR" in caplog.text
+            assert door.server.stats()["refused"]["tls"] == 2
+
+    run(scenario())
 
 
 def nothing(_: ssl.SSLContext) -> bytes:

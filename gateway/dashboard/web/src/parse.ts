@@ -220,7 +220,7 @@ const broker = object<Broker>({
   last_aside: list(object<Broker["last_aside"][number]>({ topic: text, why: text })),
 });
 
-const door = object<DoorPanel>({ trouble: text, connections: number, strangers: number, bad_tokens: number, crowded_out: number });
+const door = object<DoorPanel>({ trouble: text, connections: number, strangers: number, bad_tokens: number, failed_tls: number, crowded_out: number });
 
 type Types = { [M in ServerMessage as M["type"]]: Check<M> };
 

@@ -179,6 +179,7 @@ export interface DoorPanel {
   /** Connections whose token was not checked yet. */
   strangers: number;
   bad_tokens: number;
+  failed_tls: number;
   crowded_out: number;
 }
 

@@ -83,7 +83,7 @@ export const panel = (changes: Partial<Panel> = {}): Panel => ({
   brokers: [
     { name: "home", url: "mqtt://127.0.0.1", state: "connected", why: "", since_ms: T0_MS, published: 7, backlog: null, aside: 1, last_aside: [{ topic: "a", why: "too large" }] },
   ],
-  door: { trouble: "", connections: 3, strangers: 1, bad_tokens: 2, crowded_out: 0 },
+  door: { trouble: "", connections: 3, strangers: 1, bad_tokens: 2, failed_tls: 0, crowded_out: 0 },
   ...changes,
 });
 

@@ -112,6 +112,9 @@ function Door({ door }: { door: DoorPanel }) {
         <Fact name="Refused tokens since the start" warn={door.bad_tokens > 0}>
           {door.bad_tokens ? number(door.bad_tokens) : "none"}
         </Fact>
+        <Fact name="TLS that failed" warn={door.failed_tls > 0}>
+          {door.failed_tls ? count(door.failed_tls, "connection") : "none"}
+        </Fact>
         <Fact name="Turned away in a crowd" warn={door.crowded_out > 0}>
           {door.crowded_out ? count(door.crowded_out, "connection") : "none"}
         </Fact>
