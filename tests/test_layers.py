@@ -18,6 +18,7 @@ IMPURE = {
 PURE = [
     "gateway/model.py",
     "gateway/errors.py",
+    "gateway/addresses.py",
     "gateway/words.py",
     "gateway/device/wire.py",
     "gateway/device/session.py",

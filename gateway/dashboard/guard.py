@@ -12,13 +12,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gateway.addresses import counted_as
 from gateway.clock import Clock
 from gateway.config import Limits
 from gateway.dashboard.auth import Caller, same_token
 from gateway.dashboard.origin import From, address, canonical, site_asked, site_of, whence
 from gateway.dashboard.people import People
 from gateway.dashboard.shapes import Failure, Problem
-from gateway.dashboard.throttle import address_key
 from gateway.device.bucket import Bucket
 
 Scope = MutableMapping[str, Any]
@@ -191,7 +191,7 @@ class Guard:
 
     def _count_stranger(self, scope: Scope) -> None:
         client, now_ms = scope.get("client"), self._clock.monotonic_ms()
-        key = address_key(str(client[0])) if client else ""
+        key = counted_as(str(client[0])) if client else ""
         per_s = self._limits.people_requests_per_s
         bucket = self._strangers.setdefault(key, Bucket(per_s, seconds=BURST_S, now_ms=now_ms))
         self._strangers.move_to_end(key)

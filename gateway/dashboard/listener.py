@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import uvicorn
 
+from gateway.addresses import counted_as
 from gateway.dashboard.connections import Guest, HttpConnection, ServerConfig
-from gateway.dashboard.throttle import address_key
 from gateway.errors import ConfigError
 
 log = logging.getLogger("people")
@@ -75,7 +75,7 @@ class Server(uvicorn.Server):
 
     def _receive(self, accepted: socket.socket, address: str) -> None:
         guest = Guest(self.config.lobby)
-        going = self.config.lobby.enter(guest, address_key(address))
+        going = self.config.lobby.enter(guest, counted_as(address))
         if guest in going:
             accepted.close()
             return

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 from collections import OrderedDict
+
+from gateway.addresses import counted_as
 
 FREE = 5
 """Failures before the first wait."""
@@ -30,19 +31,6 @@ KNOWN = 1000
 """Most pairs of account and address that have logged in."""
 HOUR_MS = 3_600_000
 _MINUTE_MS = 60_000
-
-
-def address_key(address: str) -> str:
-    """Whom an address stands for: of IPv6 the network, since one machine has as many addresses as it likes there."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped:
-            return str(ip.ipv4_mapped)
-        return str(ipaddress.ip_network((ip, 64), strict=False))
-    return str(ip)
 
 
 class _Failures:
@@ -81,7 +69,7 @@ class Throttle:
     def begin(self, account: str, address: str, now_ms: int) -> int:
         """Ask to try a password. 0: go on, and it counts as a failure unless `succeeded` is called. Otherwise so many
         milliseconds too early, which changes nothing."""
-        slot, address = self._slot(account), address_key(address)
+        slot, address = self._slot(account), counted_as(address)
         of_address = self._addresses.get(address) or _Failures()
         of_account = self._known.get((slot, address), self._accounts[slot])
         own_ms, wait_ms = of_address.wait_ms(now_ms), of_account.wait_ms(now_ms)
@@ -101,11 +89,11 @@ class Throttle:
 
     def knows(self, account: str, address: str) -> bool:
         """Whether the account was logged in to from there before."""
-        return (self._slot(account), address_key(address)) in self._known
+        return (self._slot(account), counted_as(address)) in self._known
 
     def succeeded(self, account: str, address: str) -> None:
         """The attempt that began was right: both start anew, and know each other from now on."""
-        slot, address = self._slot(account), address_key(address)
+        slot, address = self._slot(account), counted_as(address)
         self._accounts[slot] = _Failures()
         self._addresses.pop(address, None)
         self._known[slot, address] = _Failures()

@@ -8,12 +8,12 @@ connections costs a board nothing but a handshake that it may have to repeat.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.addresses import counted_as
 from gateway.device.bucket import Bucket
 
 if TYPE_CHECKING:
@@ -26,19 +26,6 @@ SAY_EVERY_MS: Final = 60_000
 """The same about the same address is said once in this time ..."""
 LINES_PER_S, LINES_S = 1 / 6, 60
 """... and so much of it in all: 10 lines at once, then one every 6 s."""
-
-
-def counted_as(address: str) -> str:
-    """What limits per address count by: an IPv4 address, or the network of an IPv6 one, which one host has whole."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
 
 
 @dataclass(eq=False, slots=True)

@@ -14,7 +14,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from gateway.dashboard.throttle import address_key
+from gateway.addresses import counted_as
 
 MAX_CLIENTS = 1_000
 MAX_UNKNOWN = 200
@@ -92,7 +92,7 @@ class Gate:
 
     def enter(self, address: str) -> Visit | None:
         """Another connection. None: there are too many."""
-        whose, here = address_key(address), _is_here(address)
+        whose, here = counted_as(address), _is_here(address)
         more = RESERVED if here else 0
         if self._connections.total() >= MAX_CLIENTS + more or self._unknown.total() >= MAX_UNKNOWN + more:
             return None
@@ -113,11 +113,11 @@ class Gate:
 
     def may_try(self, address: str) -> bool:
         """Whether a login from there is looked at just now."""
-        return self._refusing[address_key(address)] < MAX_REFUSALS_UNDER_WAY
+        return self._refusing[counted_as(address)] < MAX_REFUSALS_UNDER_WAY
 
     def refusing(self, address: str, now_ms: int) -> float:
         """A wrong login came from `address`: how many seconds its answer waits. `refused` follows."""
-        whose = address_key(address)
+        whose = counted_as(address)
         count, last_ms = self._failures.pop(whose, (0, now_ms))
         count = 1 if now_ms - last_ms > FORGET_MS else count + 1
         self._failures[whose] = count, now_ms
@@ -127,11 +127,11 @@ class Gate:
         return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(count - 1, 10))
 
     def refused(self, address: str) -> None:
-        _less(self._refusing, address_key(address))
+        _less(self._refusing, counted_as(address))
 
     def welcome(self, address: str) -> None:
         """A right login came from there."""
-        self._failures.pop(address_key(address), None)
+        self._failures.pop(counted_as(address), None)
 
     # topics
     def may_publish(self, who: Who, topic: bytes) -> bool:

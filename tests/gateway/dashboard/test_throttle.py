@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.addresses import counted_as
 from gateway.dashboard.throttle import (
     ADDRESSES,
     FORGET_MS,
@@ -12,7 +13,6 @@ from gateway.dashboard.throttle import (
     NEWCOMER_MS,
     FailedLogins,
     Throttle,
-    address_key,
 )
 
 HOME, AWAY = "192.168.1.5", "203.0.113.9"
@@ -112,7 +112,7 @@ def test_made_up_names_and_addresses_push_nobodys_counter_out() -> None:
     ],
 )
 def test_whom_an_address_stands_for(one: str, other: str, same: bool) -> None:
-    assert (address_key(one) == address_key(other)) is same
+    assert (counted_as(one) == counted_as(other)) is same
 
 
 def test_failed_logins_are_counted_for_an_hour_and_said_every_ten_seconds() -> None:

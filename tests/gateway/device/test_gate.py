@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from gateway.addresses import counted_as
 from gateway.config import Limits
-from gateway.device.gate import ADDRESSES, Complaints, Gate, Guest, counted_as
+from gateway.device.gate import ADDRESSES, Complaints, Gate, Guest
 
 
 class Street:
