@@ -48,7 +48,7 @@ async def ends_as(folder: Path, broker: Mosquitto, state: str, **config: Any) ->
     """The bridge comes to `state`; returns what it says of it."""
     async with World(folder) as world:
         bridge = await world.bridge(broker.url.replace("mqtt:", "mqtts:"), config=config)
-        await until(lambda: bridge.stats()["state"] == state, what=state)
+        await until(lambda: bridge.stats()["state"] == state, what=state, timeout_s=45)
         return str(bridge.stats()["why"])
 
 
