@@ -93,6 +93,7 @@ def test_a_certificate_that_is_wrong_is_refused_with_what_to_do(
     assert line.endswith("; samples wait in the store"), "cut off"
 
 
+@pytest.mark.timeout(160)  # with TLS 1.3 the refusal comes behind the handshake, and is lost in some tries
 def test_a_broker_that_wants_our_certificate_gets_it_and_says_so_where_there_is_none(
     tmp_path: Path, keys: Keys
 ) -> None:
@@ -111,7 +112,7 @@ def test_a_broker_that_wants_our_certificate_gets_it_and_says_so_where_there_is_
             files = {"certificate_file": keys.client.certificate, "key_file": keys.client.key}
             await ends_as(tmp_path, broker, "connected", **trusted, **files)
 
-    run(scenario())
+    run(scenario(), timeout_s=150)
 
 
 def test_plain_and_tls_taken_for_each_other_are_told_apart(tmp_path: Path, keys: Keys) -> None:
