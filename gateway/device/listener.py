@@ -199,7 +199,8 @@ class Listener:
                 await loop.connect_accepted_socket(lambda: websocket, accepted, **options)
                 await websocket.handshake(self._process_request, _last_word, "mpy-gateway")
         except Exception as error:  # theirs: no TLS, no HTTP, too slow, gone
-            log.debug("%s: no handshake: %r", websocket.guest.address, error)
+            # Its kind alone: the library quotes headers, and with them a token.
+            log.debug("%s: no handshake: %s", websocket.guest.address, type(error).__name__)
             if isinstance(error, ssl.SSLError):
                 self.gate.refused["tls"] += 1
                 self._complain(websocket, _why_no_tls(error))
