@@ -41,18 +41,22 @@ def test_a_rotation_says_what_will_happen_and_what_has(tmp_path: Path, monkeypat
             status, text = await ask(door, f"{GREENHOUSE}/rotate")
             assert status == 200
             assert "is not connected: it gets its new token when it comes" in text
-            await door.connect()
-            asking = asyncio.create_task(ask(door, f"{GREENHOUSE}/rotate"))
-            token = await door.devices.mint("greenhouse")  # what the devices' door does
-            assert token is not None
-            await door.devices.used("greenhouse", hash_of(token))
-            assert await asking == (200, "greenhouse has its new token; the old one opens nothing any more")
-            monkeypatch.setattr(admin, "ROTATION_S", 0.2)
-            asking = asyncio.create_task(ask(door, f"{GREENHOUSE}/rotate"))
 
             async def is_asked() -> bool:
                 return await admin._rotation(door.devices, "greenhouse") is Rotation.ASKED
 
+            async def comes_with_a_new_token() -> None:  # what the devices' door does
+                assert (token := await door.devices.mint("greenhouse")) is not None
+                await door.devices.used("greenhouse", hash_of(token))
+
+            await comes_with_a_new_token()
+            await door.connect()
+            asking = asyncio.create_task(ask(door, f"{GREENHOUSE}/rotate"))
+            await until(is_asked)
+            await comes_with_a_new_token()
+            assert await asking == (200, "greenhouse has its new token; the old one opens nothing any more")
+            monkeypatch.setattr(admin, "ROTATION_S", 0.2)
+            asking = asyncio.create_task(ask(door, f"{GREENHOUSE}/rotate"))
             await until(is_asked)
             await door.devices.mint("greenhouse")
             assert "has not come with it yet; until it does, the old one stays valid" in (await asking)[1]
