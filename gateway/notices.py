@@ -12,7 +12,7 @@ from gateway.clock import Clock
 from gateway.logs import clean
 from gateway.model import Batch, Correction, Event, Gap, Refused, Sample
 from gateway.store.port import Store
-from gateway.words import ADVICE, gap_words, span
+from gateway.words import ADVICE, FAILED_ADVICE, event_words, gap_words, span
 
 log = logging.getLogger("samples")
 
@@ -28,10 +28,10 @@ def sentences(batch: Batch) -> list[tuple[str, int, str]]:
     for record in batch.records:
         if isinstance(record, Event):
             level = logging.WARNING if record.code in _WORTH_A_WARNING else logging.INFO
-            details = ", ".join(f"{key} {value}" for key, value in record.data.items())
-            about = f" ({record.sensor})" if record.sensor else ""
-            kind = f"{record.code} {record.sensor}"
-            found.append((kind, level, f"{record.code}{about}{': ' if details else ''}{details}"))
+            why = record.data.get("why") if record.code == "sensor.failed" else None
+            advice = f" ({FAILED_ADVICE[why]})" if isinstance(why, str) and why in FAILED_ADVICE else ""
+            words = event_words(record.code, record.sensor, record.data)
+            found.append((f"{record.code} {record.sensor}", level, f"{words}{advice}"))
         elif isinstance(record, Gap):
             words = gap_words(record.seq, record.to, record.count, record.at_most, record.why)
             advice = f" ({ADVICE[record.why]})" if record.why in ADVICE else ""

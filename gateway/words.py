@@ -5,7 +5,10 @@ The page has the same words in its own language: dashboard/web/src/words.ts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
+
+Scalar = str | float | bool | None
 
 WHY_LOST: Final = {
     "full": "memory full",
@@ -26,6 +29,48 @@ ADVICE: Final = {
     "gateway_restored": "what was stored after the backup was made is gone; a newer backup would have it",
 }
 """What can be done so that it does not happen again."""
+
+
+WHY_FAILED: Final = {
+    "missing": "no chip answers{at}",
+    "bus_stuck": "its bus{bus} is stuck",
+    "crc": "what came from it was garbled on the way (CRC error)",
+    "range": "it gives values that its data sheet rules out",
+    "busy": "it never becomes ready",
+    "wrong_chip": "another chip answers{at} than its profile says",
+}
+"""Why a sensor could not be read: `why` of the event `sensor.failed`. One that is not here is shown as it is."""
+
+FAILED_ADVICE: Final = {
+    "missing": "check its power, its wires and its address",
+    "bus_stuck": "a chip, or a wire, holds a line of it low; the board tries to free it",
+    "crc": "long or loose wires look like this",
+    "range": "a chip that lost its power in between, or is damaged, looks like this",
+    "busy": "switch the power off and on again; a damaged chip looks like this",
+    "wrong_chip": "check which chip is wired there, and `chip` and `address` in the profile",
+}
+
+
+def event_words(code: str, sensor: str | None, data: Mapping[str, Scalar]) -> str:
+    """ "sensor climate failed: no chip answers at 0x76"; an event of a kind we do not know as it is."""
+    if code == "sensor.failed":
+        return f"sensor {sensor} failed: {_failure(data)}"
+    if code == "sensor.ok":
+        return f"sensor {sensor} works again"
+    if code == "samples.missed" and isinstance(count := data.get("count"), int):
+        return f"{samples(count)} of {sensor} missed: they were due and could not be taken"
+    details = ", ".join(f"{key} {value}" for key, value in data.items())
+    return f"{code}{f' ({sensor})' if sensor else ''}{': ' if details else ''}{details}"
+
+
+def _failure(data: Mapping[str, Scalar]) -> str:
+    why, address, pin, bus = (data.get(key) for key in ("why", "address", "pin", "bus"))
+    if not isinstance(why, str):
+        return str(data["error"]) if "error" in data else f"errno {data.get('errno')}"
+    at = f" at {address:#04x}" if isinstance(address, int) else f" on GPIO{pin}" if pin is not None else ""
+    where = f" {bus}" if bus else ""
+    words = WHY_FAILED.get(why)
+    return words.format(at=at or (f" on{where}" if where else ""), bus=where) if words else why  # of one that is new
 
 
 def gap_words(first: int, to: int | None, count: int | None, at_most: int | None, why: str) -> str:

@@ -9,7 +9,7 @@ from micropython import const
 
 from device import wire
 from device.clock import sooner, ticks_add, ticks_diff
-from device.sensors import NULL
+from device.sensors import NULL, why
 
 _IDLE_MS = const(1000)
 _FIRST_RETRY_MS = const(1000)
@@ -157,7 +157,7 @@ class Sampler:
             pass
         except Exception as error:  # the edge of a driver, which may be anyone's: it must not stop the others
             if not sensor.failed:
-                self._event(sensor, t_ms, "sensor.failed", _reason(error))
+                self._event(sensor, t_ms, "sensor.failed", _reason(error, sensor.config))
             sensor.fail(now)
 
     def _put(self, number, sensor, t_ms):
@@ -174,8 +174,15 @@ class Sampler:
         sensor.report_missed = ticks_add(now, _REPORT_MISSED_MS)
 
 
-def _reason(error):
-    """What an event says about `error`: its errno, or its name and text."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return {"errno": error.errno}
-    return {"error": ("%s: %s" % (type(error).__name__, error))[:100]}
+def _reason(error, config):
+    """What an event says about `error`: why and where, or its name and text."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return {"error": ("%s: %s" % (type(error).__name__, error))[:100]}
+    told = {"errno": error.errno}
+    reason = why(error)
+    if reason:
+        told["why"] = reason
+    for key in ("bus", "address", "pin"):
+        if config.get(key) is not None:
+            told[key] = config[key]
+    return told

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import typer
 
 from gateway.cli import ConfigFile, StateDir, app
-from gateway.words import gap_words
+from gateway.logs import clean
+from gateway.words import event_words, gap_words
 
 if TYPE_CHECKING:
     from gateway.cli.common import RunningGateway
@@ -101,8 +102,8 @@ def lines(message: dict[str, Any]) -> list[str]:
         ]
     if kind == "event":
         return [
-            f"{_clock(row['at_ms'])} {message['device']} #{row['seq']} event: {row['code']} {row['sensor'] or ''} "
-            + " ".join(f"{key}={value}" for key, value in row["data"].items())
+            f"{_clock(row['at_ms'])} {message['device']} #{row['seq']} "
+            + clean(event_words(row["code"], row["sensor"], row["data"]), 300)
             for row in message["rows"]
         ]
     return []

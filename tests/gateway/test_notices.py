@@ -16,7 +16,13 @@ def told(*records: Record) -> Sequence[tuple[int, str]]:
 
 def test_a_failing_sensor_is_a_warning_with_its_error() -> None:
     event = Event(0, 5, "sensor.failed", "climate", {"error": "NameError: name 'foo' isn't defined"})
-    assert told(event) == [(logging.WARNING, "sensor.failed (climate): error NameError: name 'foo' isn't defined")]
+    assert told(event) == [(logging.WARNING, "sensor climate failed: NameError: name 'foo' isn't defined")]
+
+
+def test_a_failing_sensor_is_told_with_why_and_what_to_do() -> None:
+    event = Event(0, 5, "sensor.failed", "climate", {"errno": 19, "why": "missing", "bus": "i2c0", "address": 0x76})
+    words = "sensor climate failed: no chip answers at 0x76 (check its power, its wires and its address)"
+    assert told(event) == [(logging.WARNING, words)]
 
 
 def test_a_start_is_no_warning() -> None:

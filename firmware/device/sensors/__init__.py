@@ -6,6 +6,35 @@
         def read_into(self, values): ...                  # one integer per quantity, or NULL; raises OSError
 """
 
+MISSING = "missing"  # no chip answers
+BUS_STUCK = "bus_stuck"  # somebody holds a line of the bus, or the bus timed out
+CRC = "crc"  # what came is not what the chip sent
+RANGE = "range"  # beyond what its data sheet says it can give
+BUSY = "busy"  # it never becomes ready
+WRONG_CHIP = "wrong_chip"  # another one answers at its address
+
+EIO = 5
+ENODEV = 19
+ETIMEDOUT = 116  # of an ESP32; other ports: 110
+
+
+class SensorError(OSError):
+    """A chip that fails, and how: `why` is one of the words above. A bus tells two of them by itself, with a plain
+    OSError (ENODEV: missing, ETIMEDOUT: bus_stuck), so a driver need not."""
+
+    def __init__(self, why, errno=EIO):
+        super().__init__(errno)
+        self.why = why
+
+
+def why(error):
+    """Why reading failed, or None where it is none of the words above."""
+    if isinstance(error, SensorError):
+        return error.why
+    errno = error.errno if isinstance(error, OSError) else None
+    return MISSING if errno == ENODEV else BUS_STUCK if errno in (ETIMEDOUT, 110) else None
+
+
 NULL = -0x40000000
 """Not measured. The smallest integer that costs no memory on a 32-bit board."""
 

@@ -10,7 +10,7 @@ import struct
 import time
 from micropython import const
 
-from device.sensors import NULL
+from device.sensors import BUSY, ENODEV, ETIMEDOUT, NULL, RANGE, WRONG_CHIP, SensorError
 
 QUANTITIES = (("temperature", 2), ("humidity", 2), ("pressure", 2))  # °C, %, hPa
 
@@ -34,10 +34,6 @@ _NONE_16 = const(0x8000)
 _MEASURE_MS = const(8)  # typical; at most 9.3 with x1 each (9.1)
 _POLLS = const(20)  # 1 ms apart
 
-_EIO = const(5)
-_ENODEV = const(19)
-_ETIMEDOUT = const(116)
-
 
 class Sensor:
     def __init__(self, bus, config):
@@ -46,13 +42,13 @@ class Sensor:
         self._one = bytearray(1)
         self._data = bytearray(8)
         if self._read_byte(_CHIP_ID) != _BME280:
-            raise OSError(_ENODEV)
+            raise SensorError(WRONG_CHIP, ENODEV)
         self._wait(_IM_UPDATE)
         self._calibrate(bus.readfrom_mem(self._address, _CALIB00, 26), bus.readfrom_mem(self._address, _CALIB26, 7))
 
     def _calibrate(self, a, b):
         if a[:24] == b"\x00" * 24 or a[:24] == b"\xff" * 24:
-            raise OSError(_EIO)  # nothing there: formulas would divide by zero or tell nonsense
+            raise SensorError(RANGE)  # nothing there: formulas would divide by zero or tell nonsense
         self._t1, self._t2, self._t3 = struct.unpack_from("<Hhh", a, 0)
         self._p = struct.unpack_from("<Hhhhhhhhh", a, 6)
         self._h1 = a[25]
@@ -73,7 +69,7 @@ class Sensor:
         humidity = data[6] << 8 | data[7]
         # No channel is skipped, so each of them alone is a value like any other: one chip's 25.06 °C.
         if temperature == _NONE_20 and pressure == _NONE_20 and humidity == _NONE_16:
-            raise OSError(_EIO)  # it lost power in between
+            raise SensorError(RANGE)  # it lost power in between
         t_fine = self._t_fine(temperature)
         values[0] = (t_fine * 5 + 128) >> 8
         values[1] = (self._humidity(humidity, t_fine) * 100 + 512) >> 10
@@ -120,7 +116,7 @@ class Sensor:
             if not self._read_byte(_STATUS) & flag:
                 return
             time.sleep_ms(1)
-        raise OSError(_ETIMEDOUT)
+        raise SensorError(BUSY, ETIMEDOUT)
 
     def _read_byte(self, register):
         self._bus.readfrom_mem_into(self._address, register, self._one)

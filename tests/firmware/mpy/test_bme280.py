@@ -2,7 +2,7 @@ import struct
 from array import array
 
 import check
-from device.sensors import NULL, bme280
+from device.sensors import NULL, SensorError, bme280, why
 
 # Bosch's worked example, BST-BMP280-DS001 section 3.12 (temperature and pressure have the same formulas): 25.08 °C and
 # 100653 Pa. Humidity has no example in print; its calibration here is a real chip's.
@@ -100,20 +100,21 @@ def test_what_a_skipped_channel_would_read_as_is_a_value_since_none_is_skipped()
 def test_a_chip_that_lost_power_in_between_is_an_error():
     bus = Bus()
     bus.raw(0x80000, 0x80000, 0x8000)
-    check.equal(check.raises(OSError, read, bus).errno, 5)
+    check.equal(check.raises(SensorError, read, bus).why, "range")
 
 
 def test_another_chip_none_or_one_that_never_finishes_is_an_error():
-    check.equal(check.raises(OSError, read, Bus(id=0x58)).errno, 19)  # a BMP280
+    check.equal(check.raises(SensorError, read, Bus(id=0x58)).why, "wrong_chip")  # a BMP280
     bus = Bus()
     bus.absent = True
-    check.raises(OSError, read, bus)
+    check.equal(why(check.raises(OSError, read, bus)), "missing")
     bus = Bus()
     bus.registers[0x88:0xA0] = b"\xff" * 24
-    check.raises(OSError, read, bus)
+    check.equal(check.raises(SensorError, read, bus).why, "range")
     bus = Bus()
     bus.registers[0xF3] = 0x08
-    check.equal(check.raises(OSError, read, bus).errno, 116)
+    busy = check.raises(SensorError, read, bus)
+    check.equal((busy.why, busy.errno), ("busy", 116))
 
 
 check.run(globals())

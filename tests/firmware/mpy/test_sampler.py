@@ -1,10 +1,11 @@
+import json
 from time import Hand
 
 import check
 from device.clock import Clock
 from device.outbox import EVENT, Boot, Outbox
 from device.sampler import Sampler, Sensor
-from device.sensors import NULL, fixed
+from device.sensors import NULL, SensorError, fixed, why
 
 
 class Driver:
@@ -166,6 +167,24 @@ def test_a_chip_that_fails_after_weeks_is_tried_again_soon():
     bench.drivers[0].gives = [3, 4]
     bench.poll(3600000)
     check.equal(bench.new()[-1][1], [3, 4])
+
+
+def test_a_failure_says_why_and_where():
+    where = {"bus": "i2c0", "address": 0x76}
+    bench = Bench(dict(config(), **where), dict(config("soil"), pin=34), config("other"))
+    bench.drivers[0].gives = OSError(19)
+    bench.drivers[1].gives = SensorError("range")
+    bench.drivers[2].gives = SensorError("crc", 116)
+    bench.poll()
+    told = [json.loads("{%s}" % found)["data"] for found in bench.new() if isinstance(found, str)]
+    check.equal(told[0], {"errno": 19, "why": "missing", "bus": "i2c0", "address": 0x76})
+    check.equal(told[1], {"errno": 5, "why": "range", "pin": 34})
+    check.equal(told[2], {"errno": 116, "why": "crc"})
+
+
+def test_a_plain_error_of_a_bus_has_a_reason_too():
+    check.equal([why(OSError(errno)) for errno in (19, 116, 110, 5)], ["missing", "bus_stuck", "bus_stuck", None])
+    check.equal(why(ValueError(19)), None)
 
 
 def test_a_driver_of_a_user_may_raise_anything():

@@ -49,6 +49,21 @@ def test_tail_marks_times_that_are_not_certain_and_tells_corrections() -> None:
     assert lines(corrected)[0].strip() == "greenhouse #0 to #9: times corrected, 3.120 s earlier"
 
 
+def test_tail_tells_events_in_words() -> None:
+    def told(code: str, sensor: str | None, data: dict[str, Any]) -> str:
+        row = {"at_ms": T0_MS, "boot_id": "0" * 16, "seq": 7, "code": code, "sensor": sensor, "data": data}
+        (line,) = lines({"type": "event", "device": "greenhouse", "rows": [row]})
+        return line.removeprefix(f"{clock(T0_MS)} greenhouse #7 ")
+
+    missing = {"errno": 19, "why": "missing", "bus": "i2c0", "address": 0x76}
+    assert told("sensor.failed", "climate", missing) == "sensor climate failed: no chip answers at 0x76"
+    assert told("sensor.ok", "climate", {}) == "sensor climate works again"
+    missed = "3 samples of climate missed: they were due and could not be taken"
+    assert told("samples.missed", "climate", {"count": 3}) == missed
+    assert told("boot", None, {"reset_cause": 1}) == "boot: reset_cause 1"
+    assert told("sensor.failed", "a", {"why": "{0.x}\x1b[2J"}) == "sensor a failed: {0.x}\\x1b[2J"
+
+
 def test_tail_tells_commands() -> None:
     row = {"id": "c1", "name": "ping", "state": "expired", "asked_ms": T0_MS, "ended_ms": T0_MS + 1000}
     row |= {"error": {"code": "command.expired", "text": "the device was not connected in time"}}

@@ -194,15 +194,16 @@ def test_many_refused_values_are_shown_few_at_first(
 def test_events_gaps_and_counts_are_told(visit: Visit, gateway: ScriptedGateway, greenhouse: ScriptedDevice) -> None:
     page = visit().open_device(gateway.url)
     failed = {"at_ms": now_ms(), "boot_id": BOOT_ID, "seq": 7, "code": "sensor.failed", "sensor": "climate"}
+    why = {"errno": 19, "why": "missing", "address": 0x76}
     counts = {"samples": 5, "events": 2, "gaps": 2, "lost": 114, "quarantined": 3, "uncertain": 64}
     gateway.say(
-        {"type": "event", "device": "greenhouse", "rows": [{**failed, "data": {"errno": 19}}]},
+        {"type": "event", "device": "greenhouse", "rows": [{**failed, "data": why}]},
         greenhouse.lose(),
         {"type": "counts", "device": "greenhouse", "counts": counts},
     )
     events = page.get_by_role("region", name="Events")
     expect(events).to_contain_text("Started: power on")
-    expect(events).to_contain_text("Sensor climate failed (errno 19)")
+    expect(events).to_contain_text("Sensor climate failed: no chip answers at 0x76")
     expect(page.get_by_role("region", name="Lost")).to_contain_text("12 samples lost: memory full")
     expect(page.get_by_role("region", name="Delivery")).to_contain_text("50 to 114 samples in 2 gaps")
 

@@ -79,6 +79,25 @@ const RESET_CAUSE: Record<string, string> = {
   5: "soft reset",
 };
 
+/** Why a sensor could not be read. A reason that is not here is shown as it is. */
+const WHY_FAILED: Record<string, (at: string, bus: string) => string> = {
+  missing: (at) => `no chip answers${at}`,
+  bus_stuck: (_, bus) => `its bus${bus} is stuck`,
+  crc: () => "what came from it was garbled on the way (CRC error)",
+  range: () => "it gives values that its data sheet rules out",
+  busy: () => "it never becomes ready",
+  wrong_chip: (at) => `another chip answers${at} than its profile says`,
+};
+
+/** "no chip answers at 0x76". */
+function failureWords(data: DeviceEvent["data"]): string {
+  const { why, address, pin, bus } = data;
+  if (typeof why !== "string") return String(data["error"] ?? `errno ${String(data["errno"])}`);
+  const on = typeof bus === "string" ? ` ${bus}` : "";
+  const at = typeof address === "number" ? ` at 0x${address.toString(16).padStart(2, "0")}` : typeof pin === "number" ? ` on GPIO${pin}` : on && ` on${on}`;
+  return Object.hasOwn(WHY_FAILED, why) ? WHY_FAILED[why]!(at, on) : why;
+}
+
 /** An event. `quantities` give words to codes that the profile knows, such as the cause of a reset. */
 export function eventWords(row: DeviceEvent, quantities: readonly Quantity[]): string {
   const { code, data } = row;
@@ -91,7 +110,7 @@ export function eventWords(row: DeviceEvent, quantities: readonly Quantity[]): s
       return word ? `Started: ${word}` : "Started";
     }
     case "sensor.failed":
-      return `Sensor ${sensor} failed${"errno" in data ? ` (errno ${String(data["errno"])})` : ""}`;
+      return `Sensor ${sensor} failed: ${failureWords(data)}`;
     case "sensor.ok":
       return `Sensor ${sensor} works again`;
     case "samples.missed":

@@ -15,8 +15,22 @@ test("events are sentences", () => {
   assert.equal(eventWords(event("boot", { reset_cause: 3 }), CAUSES), "Started: watchdog");
   assert.equal(eventWords(event("boot", { reset_cause: 1 }), []), "Started: power on or reset button");
   assert.equal(eventWords(event("boot", { reset_cause: 9 }), []), "Started: reset cause 9");
-  assert.equal(eventWords(event("sensor.failed", { errno: 19 }, "climate"), []), "Sensor climate failed (errno 19)");
+  assert.equal(eventWords(event("sensor.ok", {}, "climate"), []), "Sensor climate works again");
   assert.equal(eventWords(event("samples.missed", { sensor: "climate", count: 1 }), []), "1 sample of climate missed: they were due and could not be taken");
+});
+
+test("a sensor that fails says why", () => {
+  const failed = (data: DeviceEvent["data"]) => eventWords(event("sensor.failed", data, "climate"), []);
+  assert.equal(failed({ errno: 19, why: "missing", bus: "i2c0", address: 0x76 }), "Sensor climate failed: no chip answers at 0x76");
+  assert.equal(failed({ errno: 19, why: "missing", bus: "onewire0" }), "Sensor climate failed: no chip answers on onewire0");
+  assert.equal(failed({ errno: 5, why: "range", pin: 34 }), "Sensor climate failed: it gives values that its data sheet rules out");
+  assert.equal(failed({ errno: 116, why: "bus_stuck", bus: "i2c0" }), "Sensor climate failed: its bus i2c0 is stuck");
+  assert.equal(failed({ errno: 5, why: "crc" }), "Sensor climate failed: what came from it was garbled on the way (CRC error)");
+  assert.equal(failed({ errno: 116, why: "busy" }), "Sensor climate failed: it never becomes ready");
+  assert.equal(failed({ errno: 19, why: "wrong_chip", address: 8 }), "Sensor climate failed: another chip answers at 0x08 than its profile says");
+  assert.equal(failed({ why: "toString" }), "Sensor climate failed: toString");
+  assert.equal(failed({ errno: 5 }), "Sensor climate failed: errno 5");
+  assert.equal(failed({ error: "NameError: name 'foo' isn't defined" }), "Sensor climate failed: NameError: name 'foo' isn't defined");
 });
 
 test("an event of a kind we do not know is shown as it is", () => {
