@@ -46,7 +46,8 @@ def test_a_rotation_says_what_will_happen_and_what_has(tmp_path: Path, monkeypat
                 return await admin._rotation(door.devices, "greenhouse") is Rotation.ASKED
 
             async def comes_with_a_new_token() -> None:  # what the devices' door does
-                assert (token := await door.devices.mint("greenhouse")) is not None
+                token = await door.devices.mint("greenhouse")
+                assert token is not None
                 await door.devices.used("greenhouse", hash_of(token))
 
             await comes_with_a_new_token()
