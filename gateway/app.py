@@ -7,6 +7,7 @@ first, so that nothing arrives that has no way out.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
@@ -24,12 +25,14 @@ from gateway.device.server import DeviceServer
 from gateway.errors import ConfigError
 from gateway.forget import forget
 from gateway.identity import gateway_id
+from gateway.mdns import Announcer, services
 from gateway.mqtt.bridge import Bridge
 from gateway.mqtt.embedded import EmbeddedBroker
 from gateway.presence import Presence
 from gateway.store.devices import Devices
 from gateway.store.history import History
 from gateway.store.sqlite import SqliteStore
+from gateway.tls.boards import board_trust
 from gateway.tls.doors import Doors
 from gateway.tls.names import board_name
 
@@ -48,6 +51,7 @@ class Gateway:
         self.id = ""
         self.broker: EmbeddedBroker | None = None
         self.bridges: list[Bridge] = []
+        self.announcer: Announcer | None = None
         self._parts = AsyncExitStack()
         self._forgetting = asyncio.Lock()
         self._concerns: list[str] = []
@@ -138,8 +142,20 @@ class Gateway:
         )
         await self.door.start()
         self._parts.push_async_callback(self.door.stop)
+        self._announce()
         self._write_run_file()
         self._parts.callback((config.state / RUN_FILE).unlink, missing_ok=True)
+
+    def _announce(self) -> None:
+        """Boards may have lost the gateway's address, and look for it by name."""
+        config = self.config
+        if not config.gateway.announce:
+            return
+        fp = hashlib.sha256(board_trust(config, self.id).ca_der).hexdigest() if self.tls.devices else ""
+        told = services(self.id, config.devices, self.door.port, config.people, self.people.port, fp)
+        self.announcer = Announcer(self.id, told)
+        self.announcer.start()
+        self._parts.push_async_callback(self.announcer.stop)
 
     async def _brokers(self) -> dict[str, MqttConfig]:
         """The configured brokers, or the embedded one when there are none."""
@@ -191,12 +207,15 @@ class Gateway:
         """What `/api/status` adds to the connections: parts and their figures."""
         return {
             "devices_url": self.devices_url,
-            "warnings": [*self.config.warnings(), *self._concerns, *self.tls.concerns()],
+            "warnings": [*self.config.warnings(), *self._concerns, *self.tls.concerns(), *self._unfound()],
             "store": self.store.stats(),
             "brokers": {bridge.name: {**bridge.stats(), "url": self.mqtt_urls[bridge.name]} for bridge in self.bridges},
             "door": self.door.stats() if hasattr(self, "door") else {},
             "embedded_broker": {"pid": self.broker.pid, "url": self.broker.url} if self.broker else None,
         }
+
+    def _unfound(self) -> list[str]:
+        return [self.announcer.concern] if self.announcer is not None and self.announcer.concern else []
 
     def _write_run_file(self) -> None:
         content = {

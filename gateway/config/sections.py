@@ -120,6 +120,11 @@ class GatewayConfig(Section):
         description="Its id on the wire. Left out: drawn at the first start and kept.",
     )
     name: Text = Field(default="mpy-gateway", description="What people call it.")
+    announce: bool = Field(
+        default=True,
+        description="Tell the local network (mDNS) where the doors are that others reach: boards find the gateway by "
+        "its id though its address changes.",
+    )
 
 
 class Door(Section):
