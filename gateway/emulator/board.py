@@ -176,16 +176,34 @@ class EmulatedBoard:
         has happened once; then the board is off."""
         if (operation is not None and operation < 1) or not 0 <= torn <= 1:
             raise ValueError("operation counts from 1, torn goes from 0 to 1")
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        page = self._page or HardwarePage(self.directory / "hardware.page")
-        try:
+        with self._writing() as page:
             page.set("flash_cut_at", 0)
             page.set("flash_cut_torn", round(torn * 65536))
             done = page.get("flash_erases") + page.get("flash_programs")
             page.set("flash_cut_at", 0 if operation is None else done + operation)
-        finally:
-            if page is not self._page:
-                page.close()
+
+    def fault(self, sensor: str, fault: str | None) -> None:
+        """Something is wrong with the chip of `sensor` from now on, until None: nothing.
+
+        missing  it does not acknowledge
+        stuck    it has lost its clock and holds its bus down, until it gets nine clocks or the power goes
+        crc      one bit of each answer arrives wrong
+        nack     it does not acknowledge every other time, by chance
+        garbage  its answers are noise
+
+        Holds over resets; readable and settable when the board is off. Chance comes from `seed`."""
+        if sensor not in self.profile.sensors:
+            raise ConfigError(f'the emulated board {self.name} has no sensor "{sensor}"')
+        if fault is not None and fault not in hardware.FAULTS:
+            raise ConfigError(f'"{fault}" is no fault of a sensor; there are: {", ".join(hardware.FAULTS)}')
+        with self._writing() as page:
+            page.set_fault(sensor, fault)
+
+    def faults(self) -> dict[str, str]:
+        """What is wrong just now, by sensor; a chip that was stuck and has been freed is not in it any more."""
+        with self._reading() as page:
+            found = {name: page.fault(name) if page else None for name in self.profile.sensors}
+        return {name: fault for name, fault in found.items() if fault is not None}
 
     @property
     def running(self) -> bool:
@@ -411,6 +429,17 @@ class EmulatedBoard:
     def _open_page(self) -> HardwarePage:
         self._page = self._page or HardwarePage(self.directory / "hardware.page")
         return self._page
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[HardwarePage]:
+        """The page, made and opened for a moment when the board is off."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        page = self._page or HardwarePage(self.directory / "hardware.page")
+        try:
+            yield page
+        finally:
+            if page is not self._page:
+                page.close()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[HardwarePage | None]:

@@ -41,12 +41,15 @@ FIELDS: Final[dict[str, tuple[int, str]]] = {
     "pins": (256, "64B"),  # written by the board: 1 level, 2 is an output, 4 in use
     "driven": (320, "64B"),  # written by the host: 0 nothing connected, 1 pulled low, 2 pulled high
     "rtc_memory": (1024, "<I2048s"),  # length, bytes
-    "sensors": (4096, ""),  # SENSOR_SLOTS of SENSOR_BYTES: name (32 bytes), taken (u64)
+    "sensors": (4096, ""),  # SENSOR_SLOTS of SENSOR_BYTES: name (32 bytes), taken (u64), fault (u8, written by both)
 }
 SENSOR_SLOTS: Final = 64
 SENSOR_BYTES: Final = 64
 TAKEN: Final = 32
 """Where in a slot the count is: right after the name."""
+_FAULT: Final = TAKEN + 8
+FAULTS: Final = ("missing", "stuck", "crc", "nack", "garbage")
+"""What can be wrong with a sensor; in the page the number of its place, from 1. 0: nothing."""
 _PIN_LEVEL: Final = 1
 
 POWER_ON, HARD_RESET, WATCHDOG, DEEP_SLEEP, SOFT_RESET = 1, 2, 3, 4, 5
@@ -116,6 +119,15 @@ class HardwarePage:
             return 0
         return int.from_bytes(self._memory[(at := slot_at(slot) + TAKEN) : at + 8], "little")
 
+    def set_fault(self, sensor: str, fault: str | None) -> None:
+        """One of FAULTS, or None. ValueError where there is no such fault."""
+        self._memory[slot_at(self.slot(sensor)) + _FAULT] = 0 if fault is None else 1 + FAULTS.index(fault)
+
+    def fault(self, sensor: str) -> str | None:
+        slot = self._find(sensor.encode())
+        number = self._memory[slot_at(slot) + _FAULT] if slot is not None else 0
+        return FAULTS[number - 1] if number else None
+
     def _find(self, name: bytes) -> int | None:
         for slot in range(SENSOR_SLOTS):
             if self._memory[(at := slot_at(slot)) : at + TAKEN].rstrip(b"\0") == name:
@@ -123,8 +135,11 @@ class HardwarePage:
         return None
 
     def power_up(self) -> None:
-        """What a power cut clears: RTC memory, clock, watchdog; levels."""
+        """What a power cut clears: RTC memory, clock, watchdog; levels; a chip that was stuck."""
         self.reset()
+        for slot in range(SENSOR_SLOTS):
+            if self._memory[(at := slot_at(slot) + _FAULT)] == 1 + FAULTS.index("stuck"):
+                self._memory[at] = 0
         self.set("rtc_offset_us", 0)
         at = FIELDS["rtc_memory"][0]
         self._memory[at : at + 4] = bytes(4)

@@ -38,6 +38,15 @@ class Chip:
         if keeps_truth()."""
         _hw.count(self.taken_at, self.config["name"], values)
 
+    def fault(self):
+        """What is wrong with this chip just now (board.fault): 0, or a number of page.py's FAULTS. An I2C bus asks by
+        itself."""
+        return _hw.page.get8(self.taken_at + 8)
+
+    def heal(self):
+        """It has been brought round: nothing is wrong with it any more."""
+        _hw.page.put8(self.taken_at + 8, 0)
+
     def keeps_truth(self):
         return _hw.keeps_truth()
 

@@ -13,7 +13,9 @@ US_2000 = 946684800 * 1000000  # from 1970 to 2000, the epoch of a board
 
 page = None
 circuit = None
-i2c_chips = {}  # (scl pin, sda pin) -> {address: chip}
+wires = {}  # (scl pin, sda pin) -> the wires of an I2C bus
+scl_of = {}  # pin -> the wires it is SCL of
+sda_of = {}
 radio = None  # what WLAN.status("rssi") asks
 looks = []  # functions called whenever the program asks for the time: pins look for edges here
 

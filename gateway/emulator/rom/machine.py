@@ -48,6 +48,8 @@ class Pin(_unix.PinBase):
     def value(self, level=None):
         if level is not None:
             _hw.page.put8(self._at, _hw.page.get8(self._at) & ~1 | (1 if level else 0))
+            if self._id in _hw.scl_of:
+                _hw.scl_of[self._id].drive_scl(level)
             return None
         for look in _hw.looks:  # an interrupt is no later than what the program can see itself
             look()
@@ -55,6 +57,8 @@ class Pin(_unix.PinBase):
 
     def _level(self):
         state = _hw.page.get8(self._at)
+        if self._id in _hw.sda_of and _hw.sda_of[self._id].sda_is_low():
+            return 0
         if state & 2:
             return state & 1
         driven = _hw.page.get8(self._driven_at)  # 0: nothing is connected
@@ -117,18 +121,23 @@ class I2C:
         )
 
     def _wire(self, scl, sda):
-        self._chips = _hw.i2c_chips.get((scl, sda), {})
+        self._wires = _hw.wires.get((scl, sda))  # None: nothing is there
         self._one = bytearray(1)
         self._two = bytearray(2)
 
     def _chip(self, address):
-        chip = self._chips.get(address)
-        if chip is None:
+        if self._wires is None:
             raise OSError(_ENODEV)
-        return chip
+        return self._wires.chip(address)
 
     def scan(self):
-        return sorted(self._chips)
+        return [address for address in range(0x08, 0x78) if self._answers(address)]
+
+    def _answers(self, address):
+        try:
+            return self._chip(address)
+        except OSError:
+            return None
 
     def writeto(self, address, data, stop=True):
         self._chip(address).write(data)
@@ -138,7 +147,9 @@ class I2C:
         return self.writeto(address, b"".join(bytes(part) for part in vector), stop)
 
     def readfrom_into(self, address, buffer, stop=True):
-        self._chip(address).read_into(buffer)
+        chip = self._chip(address)
+        chip.read_into(buffer)
+        self._wires.spoil(chip, buffer)
 
     def readfrom(self, address, size, stop=True):
         data = bytearray(size)
@@ -149,6 +160,7 @@ class I2C:
         chip = self._chip(address)
         chip.write(self._register(register, addrsize))
         chip.read_into(buffer)
+        self._wires.spoil(chip, buffer)
 
     def readfrom_mem(self, address, register, size, *, addrsize=8):
         data = bytearray(size)

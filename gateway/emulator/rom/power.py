@@ -56,13 +56,22 @@ def solder(circuit, hardware):
         chip.taken_at = sensor["taken_at"]
         if sensor.get("bus"):
             bus = buses[sensor["bus"]]
-            hardware.i2c_chips.setdefault((bus["scl"], bus["sda"]), {})[sensor["address"]] = chip
+            solder_i2c(bus["scl"], bus["sda"], sensor["address"], chip, hardware)
         elif hasattr(chip, "rssi"):
             hardware.radio = chip
     if hardware.radio is None:
         from vitals import Radio
 
         hardware.radio = Radio({}, circuit["seed"])
+
+
+def solder_i2c(scl, sda, address, chip, hardware):
+    if (scl, sda) not in hardware.wires:
+        from wires import Wires
+
+        wires = hardware.wires[scl, sda] = Wires(scl, sda, hardware.circuit["seed"] ^ scl << 8 ^ sda)
+        hardware.scl_of[scl] = hardware.sda_of[sda] = wires
+    hardware.wires[scl, sda].chips[address] = chip
 
 
 def leave_heap(size_bytes, hardware):
