@@ -128,14 +128,15 @@ def write_board_files(
     """What goes onto the board, as it lies there. `settings.json` holds the token: only its owner may read it."""
     from gateway.cli.boards import gateway_settings
     from gateway.config import write_private
-    from gateway.profile.firmware import firmware_files, firmware_profile
+    from gateway.profile.firmware import firmware_profile
+    from gateway.provision.firmware import board_files
     from gateway.tls.boards import CA_ON_BOARD
     from gateway.tls.names import reachable
 
-    for name, source in firmware_files(profile, node_dir).items():
+    for name, content in board_files(profile, node_dir).items():
         target = directory / name.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(source.read_bytes())
+        target.write_bytes(content)
     (directory / "profile.json").write_text(json.dumps(firmware_profile(profile)))
     if trust is not None:
         (directory / CA_ON_BOARD.lstrip("/")).write_bytes(trust.ca_der)

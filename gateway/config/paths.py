@@ -1,4 +1,4 @@
-"""Where files are: settings, state, secrets. By option, environment, systemd and the XDG base directories."""
+"""Where files are: settings, state, cache, secrets. By option, environment, systemd and the XDG base directories."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ def state_dir(named: Path | None, environ: Mapping[str, str]) -> Path:
     if named is None:
         named = (_absolute(environ.get("XDG_STATE_HOME")) or _home(environ) / ".local" / "state") / "mpy-gateway"
     return Path(os.path.expanduser(named)).absolute()
+
+
+def cache_dir(environ: Mapping[str, str]) -> Path:
+    """Where to keep what can be made again: $CACHE_DIRECTORY (systemd), or by XDG. It may not exist yet."""
+    if by_systemd := environ.get("CACHE_DIRECTORY"):
+        return Path(by_systemd.split(":")[0])
+    return (_absolute(environ.get("XDG_CACHE_HOME")) or _home(environ) / ".cache") / "mpy-gateway"
 
 
 def _absolute(text: str | None) -> Path | None:

@@ -24,7 +24,8 @@ from gateway.emulator.page import HardwarePage
 from gateway.emulator.process import BoardProcess
 from gateway.errors import ConfigError
 from gateway.profile import Profile
-from gateway.profile.firmware import firmware_files, firmware_profile, pin_number
+from gateway.profile.firmware import firmware_profile, pin_number
+from gateway.provision.firmware import board_files
 
 log = logging.getLogger("emulator")
 
@@ -293,7 +294,7 @@ class EmulatedBoard:
     # Inside.
 
     def _contents(self) -> dict[str, Content]:
-        contents: dict[str, Content] = dict(firmware_files(self.profile, self.node_dir)) if self._firmware else {}
+        contents: dict[str, Content] = dict(board_files(self.profile, self.node_dir)) if self._firmware else {}
         contents["/profile.json"] = json.dumps(firmware_profile(self.profile))
         contents["/settings.json"] = json.dumps(self.settings)
         return contents | self.files

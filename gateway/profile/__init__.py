@@ -1,6 +1,6 @@
 """The profile of a node: read and checked once, used by firmware, validation, discovery, page and emulated board."""
 
-from gateway.profile.firmware import firmware_files, firmware_profile
+from gateway.profile.firmware import firmware_profile, firmware_sources
 from gateway.profile.load import ProfileError, load_board, load_profile
 from gateway.profile.locate import find_node, firmware_dir, hardware_dir, user_drivers
 from gateway.profile.model import (
@@ -32,8 +32,8 @@ __all__ = [
     "Sensor",
     "find_node",
     "firmware_dir",
-    "firmware_files",
     "firmware_profile",
+    "firmware_sources",
     "hardware_dir",
     "load_board",
     "load_profile",

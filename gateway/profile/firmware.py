@@ -57,7 +57,7 @@ def pin_number(pin: str) -> int:
     return int(re.sub(r"\D", "", pin))
 
 
-def firmware_files(profile: Profile, node_dir: Path) -> dict[str, Path]:
+def firmware_sources(profile: Profile, node_dir: Path) -> dict[str, Path]:
     """Path on the board -> source file: the firmware, and the driver of each chip in the profile, never an unused one.
 
     Raises ConfigError where a driver is missing."""

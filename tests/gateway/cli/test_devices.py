@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.profile import find_node, load_profile
-from gateway.profile.firmware import firmware_files, firmware_profile
+from gateway.profile.firmware import firmware_profile
+from gateway.provision.firmware import board_files
 from tests.flow.commands import mpy_gateway
 
 
@@ -41,9 +42,9 @@ def test_the_files_of_a_board_are_the_firmware_its_profile_and_its_settings(stat
     said = devices("add", "greenhouse", "--node", "climate-node", "--files", str(folder), state=state)
     path = find_node("climate-node")
     profile = load_profile(path)
-    expected = firmware_files(profile, path.parent)
-    for name, source in expected.items():
-        assert (folder / name.lstrip("/")).read_bytes() == source.read_bytes()
+    expected = board_files(profile, path.parent)
+    for name, content in expected.items():
+        assert (folder / name.lstrip("/")).read_bytes() == content
     written = {f"/{file.relative_to(folder)}" for file in folder.rglob("*") if file.is_file()}
     assert written == {f"/{name.lstrip('/')}" for name in expected} | {"/profile.json", "/settings.json"}
     assert json.loads((folder / "profile.json").read_text()) == firmware_profile(profile)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.profile import find_node, firmware_dir, firmware_files, firmware_profile, load_profile
+from gateway.profile import find_node, firmware_dir, firmware_profile, firmware_sources, load_profile
 from tests.gateway.profile.node import write_node
 
 
@@ -58,7 +58,7 @@ def test_a_sensors_pin_and_options_reach_the_board(tmp_path):
 
 
 def test_the_board_gets_the_firmware_and_the_drivers_of_its_chips_alone(profile, tmp_path):
-    files = firmware_files(profile, find_node("climate-node").parent)
+    files = firmware_sources(profile, find_node("climate-node").parent)
     assert {"/boot.py", "/main.py", "/device/__init__.py", "/device/sensors/__init__.py"} <= set(files)
     drivers = {path for path in files if path.startswith("/device/sensors/")}
     assert drivers == {f"/device/sensors/{name}.py" for name in ("__init__", "bme280", "vitals")}
@@ -72,7 +72,7 @@ def test_the_board_gets_the_firmware_and_the_drivers_of_its_chips_alone(profile,
 def test_a_nodes_own_driver_comes_before_ours_and_an_unused_one_stays_at_home(tmp_path):
     path = write_node(tmp_path)
     (tmp_path / "sensors" / "spare.py").touch()
-    files = firmware_files(load_profile(path), tmp_path)
+    files = firmware_sources(load_profile(path), tmp_path)
     assert files["/device/sensors/bme280.py"] == tmp_path / "sensors" / "bme280.py"
     assert "/device/sensors/spare.py" not in files
 
@@ -83,4 +83,4 @@ def test_a_driver_that_has_gone_meanwhile_is_an_error_with_both_places(tmp_path)
     profile = load_profile(path)
     (tmp_path / "sensors" / "mine.py").unlink()
     with pytest.raises(ConfigError, match=r"neither .*/sensors/mine.py nor .*firmware/device/sensors/mine.py"):
-        firmware_files(profile, tmp_path)
+        firmware_sources(profile, tmp_path)
