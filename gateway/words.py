@@ -35,7 +35,7 @@ WHY_FAILED: Final = {
     "missing": "no chip answers{at}",
     "bus_stuck": "its bus{bus} is stuck",
     "crc": "what came from it was garbled on the way (CRC error)",
-    "range": "it gives values that its data sheet rules out",
+    "range": "what it measures is outside of its data sheet's range",
     "busy": "it never becomes ready",
     "wrong_chip": "another chip answers{at} than its profile says",
 }
@@ -45,7 +45,7 @@ FAILED_ADVICE: Final = {
     "missing": "check its power, its wires and its address",
     "bus_stuck": "a chip, or a wire, holds a line of it low; the board tries to free it",
     "crc": "long or loose wires look like this",
-    "range": "a chip that lost its power in between, or is damaged, looks like this",
+    "range": "too much for this chip or its options, or a chip that lost its power in between, or is damaged",
     "busy": "switch the power off and on again; a damaged chip looks like this",
     "wrong_chip": "check which chip is wired there, and `chip` and `address` in the profile",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import AsyncIterator
@@ -28,6 +29,54 @@ def make_board(tmp_path: Path, interpreter: Interpreter, program: str, **options
     node_dir = options.pop("node_dir")
     settings = options.pop("settings", SETTINGS)
     return EmulatedBoard(profile, node_dir, settings, interpreter=interpreter, files=files, **options)
+
+
+def node_with(folder: Path, sensors: str) -> Path:
+    """The profile.toml of a node in `folder` with these sensors, on an I2C bus called i2c0 where they want one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "profile.toml"
+    path.write_text(
+        '[node]\nname = "bench-node"\ntitle = "Bench"\nboard = "esp32-devkitc"\n'
+        '[buses.i2c0]\nkind = "i2c"\nscl = "GPIO22"\nsda = "GPIO21"\n' + sensors,
+        "utf-8",
+    )
+    return path
+
+
+def read_by_driver(
+    tmp_path: Path, interpreter: Interpreter, sensor: str, times: int
+) -> list[tuple[list[int], dict[str, float]]]:
+    """A board whose profile has this one I2C sensor: what its driver reads `times`, and for each reading what the chip
+    knows a perfect driver would make of it."""
+    path = node_with(tmp_path / "node", sensor)
+    profile = load_profile(path)
+    (name,) = profile.sensors
+    program = f"""
+import json, machine
+from array import array
+from device.sensors import {profile.sensors[name].chip} as driver
+with open("/profile.json") as file:
+    config = json.load(file)["sensors"][0]
+bus = machine.I2C(0, scl=machine.Pin(22), sda=machine.Pin(21))
+sensor = driver.Sensor(bus, config)
+for _ in range({times}):
+    values = array("i", [0] * len(driver.QUANTITIES))
+    sensor.read_into(values)
+    print(json.dumps(list(values)))
+"""
+
+    async def scenario() -> list[tuple[list[int], dict[str, float]]]:
+        options = {"profile": profile, "node_dir": path.parent, "firmware": True, "truth": True}
+        board = make_board(tmp_path, interpreter, program, **options)
+        async with powered(board):
+            await until(lambda: board.ended, what="the end of main.py")
+            await board.stop()
+        assert board.ended == "done", "\n".join(board.console_tail)
+        truth = [json.loads(line) for line in board.truth_log.read_text().splitlines()]
+        assert [entry["taken"] for entry in truth] == list(range(1, times + 1))
+        return [(json.loads(line), entry["values"]) for line, entry in zip(board.console_tail, truth, strict=True)]
+
+    return run(scenario())
 
 
 @asynccontextmanager

@@ -84,7 +84,7 @@ const WHY_FAILED: Record<string, (at: string, bus: string) => string> = {
   missing: (at) => `no chip answers${at}`,
   bus_stuck: (_, bus) => `its bus${bus} is stuck`,
   crc: () => "what came from it was garbled on the way (CRC error)",
-  range: () => "it gives values that its data sheet rules out",
+  range: () => "what it measures is outside of its data sheet\u2019s range",
   busy: () => "it never becomes ready",
   wrong_chip: (at) => `another chip answers${at} than its profile says`,
 };

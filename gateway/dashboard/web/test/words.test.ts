@@ -23,7 +23,7 @@ test("a sensor that fails says why", () => {
   const failed = (data: DeviceEvent["data"]) => eventWords(event("sensor.failed", data, "climate"), []);
   assert.equal(failed({ errno: 19, why: "missing", bus: "i2c0", address: 0x76 }), "Sensor climate failed: no chip answers at 0x76");
   assert.equal(failed({ errno: 19, why: "missing", bus: "onewire0" }), "Sensor climate failed: no chip answers on onewire0");
-  assert.equal(failed({ errno: 5, why: "range", pin: 34 }), "Sensor climate failed: it gives values that its data sheet rules out");
+  assert.equal(failed({ errno: 5, why: "range", pin: 34 }), "Sensor climate failed: what it measures is outside of its data sheet\u2019s range");
   assert.equal(failed({ errno: 116, why: "bus_stuck", bus: "i2c0" }), "Sensor climate failed: its bus i2c0 is stuck");
   assert.equal(failed({ errno: 5, why: "crc" }), "Sensor climate failed: what came from it was garbled on the way (CRC error)");
   assert.equal(failed({ errno: 116, why: "busy" }), "Sensor climate failed: it never becomes ready");
