@@ -22,6 +22,7 @@ from gateway.emulator.image import Content, FlashImage
 from gateway.emulator.interpreter import Interpreter, find_interpreter
 from gateway.emulator.page import HardwarePage
 from gateway.emulator.process import BoardProcess
+from gateway.emulator.signalpage import Given, Signals
 from gateway.errors import ConfigError
 from gateway.profile import Profile
 from gateway.profile.firmware import firmware_profile, pin_number
@@ -74,6 +75,7 @@ class EmulatedBoard:
     files     by path on the board, in addition to the firmware or in place of its files
     air       the Wi-Fi networks in reach, in the form of the settings' `wifi`, which are the default
     truth     keep every measurement in `truth_log`, a JSON object a line
+    signals   what the chips measure, by `sensor.quantity`: text or terms (signals.py); without, a room's weather
 
     The methods are for one event loop.
     """
@@ -92,6 +94,7 @@ class EmulatedBoard:
         files: Mapping[str, Content] | None = None,
         air: list[dict[str, str]] | None = None,
         truth: bool = False,
+        signals: Mapping[str, Given] | None = None,
     ) -> None:
         self.profile = profile
         self.node_dir = node_dir
@@ -112,6 +115,10 @@ class EmulatedBoard:
         self._console = console
         self._firmware = firmware
         self._truth = truth
+        self._signals = Signals(
+            (f"{sensor.name}.{name}" for sensor in profile.sensors.values() for name in sensor.quantities),
+            signals or {},
+        )
         self._page: HardwarePage | None = None
         self._process: BoardProcess | None = None
         self._booted = False
@@ -134,6 +141,7 @@ class EmulatedBoard:
         interpreter = self._interpreter or find_interpreter()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         page = self._open_page()
+        self._signals.open(self.directory / "signals.page")
         try:
             await asyncio.to_thread(self.flash.install, self._contents(), self.directory / "installed.json")
             circuit = self._circuit(page)
@@ -170,6 +178,7 @@ class EmulatedBoard:
         if self._page is not None:
             self._page.close()
             self._page = None
+        self._signals.close()
 
     def cut_power_at(self, operation: int | None, torn: float = 0.5) -> None:
         """Take the power away inside a flash operation: the `operation`-th erase or program from now on (1 is the
@@ -255,6 +264,11 @@ class EmulatedBoard:
             raise ConfigError(f"the emulated board in {self.directory} is off")
         self._page.drive(pin, level)
 
+    def signal(self, quantity: str, given: Given | None) -> None:
+        """From now on the chip measures this for `sensor.quantity`; None: what it does by itself. Also while the board
+        runs, and over its restarts. Raises ConfigError."""
+        self._signals.give(quantity, given)
+
     @property
     def date(self) -> datetime.datetime:
         """What the board's own clock says: it starts at 2000 when the power comes, and knows what it was set to."""
@@ -307,6 +321,8 @@ class EmulatedBoard:
         return {
             "page": str(place / "hardware.page"),
             "flash": str(place / "flash.img"),
+            "signals": str(place / "signals.page"),
+            "quantities": self._signals.count,
             "truth": str(place / self.truth_log.name) if self._truth else None,
             "chips_dir": str(CHIPS),
             "offsets": hardware.offsets(),
@@ -318,6 +334,7 @@ class EmulatedBoard:
                 sensor
                 | {
                     "model_dir": str(self._model(sensor["chip"]).parent),
+                    "signals": self._signals.headers(sensor["name"]),
                     "taken_at": hardware.slot_at(page.slot(sensor["name"])) + hardware.TAKEN,
                 }
                 for sensor in description["sensors"]

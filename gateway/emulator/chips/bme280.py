@@ -216,6 +216,9 @@ class Chip(I2CChip):
         mc = signals.room_mc(wall_ms, self.seed) + self.random.noise(17) * 10 // _NOISE_PER_10[osrs_t]
         cpa = signals.air_cpa(wall_ms, self.seed) + self.random.noise(1100) * 10 // _NOISE_PER_10[osrs_p]
         mrh = signals.room_mrh(wall_ms, self.seed) + self.random.noise(240) * 10 // _NOISE_PER_10[self._osrs_h]
+        mc = self.signal("temperature", mc)
+        cpa = self.signal("pressure", cpa // 10) * 10  # hPa: its thousandth is 10 centipascals
+        mrh = self.signal("humidity", mrh)
         raw_t = self.raw_temperature(mc)
         fine = t_fine(raw_t, self.t)
         raw_p = self.raw_pressure(cpa, fine)

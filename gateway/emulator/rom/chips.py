@@ -31,6 +31,7 @@ class Chip:
         self.config = config
         self.seed = seed
         self.random = Random(seed)
+        self._headers = config.get("signals", {})
 
     def taken(self, values=None):
         """To be called once per measurement the driver triggers, when it triggers it. This is the truth the gateway is
@@ -57,6 +58,14 @@ class Chip:
     def wall_ms(self):
         """Unix milliseconds of the world outside, for signals."""
         return _hw.wall_ms()
+
+    def signal(self, quantity, default):
+        """What there is to measure now, in thousandths of the unit of `quantity` (one of the profile's): what the host
+        scripted, else `default`, the chip's own noise and all."""
+        header_at = self._headers.get(quantity)
+        if header_at is None:
+            return default
+        return _hw.scripts.value(header_at, default, self.random)
 
     # On an I2C bus. Raise OSError(19) where the real chip would not acknowledge.
 

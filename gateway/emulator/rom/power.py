@@ -22,6 +22,9 @@ def up():
     import hardware
 
     hardware.open_board(circuit, control_fd)
+    from scripted import Scripts
+
+    hardware.scripts = Scripts(circuit["signals"], circuit["quantities"])
     solder(circuit, hardware)
     board = {name: __import__(name) for name in _BOARD_MODULES}
     from flash import Flash
@@ -75,14 +78,24 @@ def solder_i2c(scl, sda, address, chip, hardware):
 
 
 def leave_heap(size_bytes, hardware):
-    """Fill the heap until `size_bytes` are free: models and modules take from the surplus the host gave, not from the
-    firmware."""
+    """Fill the heap until `size_bytes` are free, in one piece as after a chip's start: models and modules take from the
+    surplus the host gave, not from the firmware, and the holes between them are nobody's."""
     gc.collect()
-    surplus = gc.mem_free() - size_bytes
-    if surplus < 0:
-        print("emulated board: the models of its chips take %d bytes more than was set aside" % -surplus)
-    else:
-        hardware.ballast = bytearray(surplus)
+    try:
+        firmwares = bytearray(size_bytes)
+    except MemoryError:
+        missing = size_bytes - gc.mem_free()
+        print("emulated board: the models of its chips take %d bytes more than was set aside" % missing)
+        return
+    ballast = None
+    for size in (4096, 256, 1):
+        try:
+            while True:
+                ballast = (ballast, bytearray(size))
+        except MemoryError:
+            pass
+    hardware.ballast = ballast
+    del firmwares
 
 
 def run(hardware, namespace):

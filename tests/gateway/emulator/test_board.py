@@ -215,6 +215,7 @@ def test_nothing_is_left_outside_its_directory(tmp_path: Path, interpreter: Inte
             "flash.img",
             "hardware.page",
             "installed.json",
+            "signals.page",
         }
 
     run(scenario())
