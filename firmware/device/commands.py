@@ -167,6 +167,10 @@ class Commands:
             self._blink_due = ticks_add(now, _BLINK_MS)
         return sooner(1000, self._blink_due, now)
 
+    def blinking(self):
+        """Whether `identify` has the LED."""
+        return self._blinks > 0
+
     def restart_due(self, now):
         """Whether to restart now: the result of `restart` has been acknowledged, or nobody did in time."""
         if self._restart_id is None:

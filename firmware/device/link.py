@@ -4,7 +4,9 @@ It decides and writes bytes; `net` does what touches Wi-Fi and sockets:
 
     net.secure                 whether the gateway is to speak TLS
     net.wifi(now)              True while there is Wi-Fi; works towards it otherwise
+    net.trouble                what is wrong with it (device/signs.py)
     net.connect(tries)         begins to connect; OSError
+    net.proved()               what answers is the gateway: so that it can be found again
     net.connected()            True once the connection stands; OSError where it failed
     net.shake(buf)             TLS: bytes of buf taken, 0 until the gateway is verified; OSError, Untrusted
     net.set_date(unix_ms)      what the gateway says it is; Untrusted where its certificate has expired by that
@@ -16,7 +18,7 @@ It decides and writes bytes; `net` does what touches Wi-Fi and sockets:
 import binascii
 from micropython import const
 
-from device import VERSION, wire
+from device import VERSION, signs, wire
 from device.clock import sooner, ticks_add, ticks_diff
 from device.log import clean
 from device.outbox import Boot
@@ -103,6 +105,7 @@ class Link:
         self._close_code = 0  # what the connection ended with
         self._stop_code = 0  # with what the node wants it to end, 0: not at all
         self._window = 0
+        self._trouble = signs.NONE  # of the last try
         self._forget()
 
     # -- for the node --------------------------------------------------------------------------------------------------
@@ -129,6 +132,10 @@ class Link:
         """Whether the gateway is there."""
         return self.state == ONLINE
 
+    def trouble(self):
+        """Why the gateway is not there (device/signs.py); NONE while it is, or before the first try has ended."""
+        return self._net.trouble if self.state == WIFI else self._trouble
+
     def sending(self):
         """Whether the socket's readiness to send is what we wait for (else: to receive)."""
         if self.state == UPGRADING:
@@ -142,7 +149,7 @@ class Link:
         except ProtocolError as error:
             self._broken(error, now)
         except Untrusted as error:
-            self._lost(str(error), now, True)
+            self._lost(str(error), now, signs.UNTRUSTED)
         except OSError as error:
             self._lost("lost: %s" % error, now)
         return 0
@@ -180,7 +187,7 @@ class Link:
             self._go(SECURING if self._net.secure else UPGRADING, now)
             return 0
         if self._late(now):
-            self._lost("no answer from %s:%d" % (self._identity.host, self._identity.port), now)
+            self._lost("no answer from %s:%d" % (self._net.places.now, self._identity.port), now)
         return _WAIT_MS
 
     def _securing(self, now):
@@ -313,23 +320,26 @@ class Link:
             self._close_code = error.code
             self._close(error.code, str(error)[:100], now)
         else:
-            self._ended(now, error.status == 401 and not self._identity.tokens.refused())
+            refused = error.status == 401 and not self._identity.tokens.refused()
+            self._ended(now, signs.REFUSED if refused else signs.NO_GATEWAY)
 
-    def _lost(self, text, now, hopeless=False):
+    def _lost(self, text, now, trouble=signs.NO_GATEWAY):
         self._log("warning", "link: " + text)
-        self._ended(now, hopeless)
+        self._ended(now, trouble)
 
-    def _ended(self, now, hopeless=False):
+    def _ended(self, now, trouble=signs.NO_GATEWAY):
         self._net.close()
+        self._trouble = signs.REFUSED if self._close_code in _HOPELESS else trouble
         if self._stop_code:
             self._stop_code = 0
             self._go(IDLE)
             return
-        hopeless = hopeless or self._close_code in _HOPELESS
         if self._close_code == _COMMITTED_ABOVE_NEXT:
             boot = self._outbox.running
             self._outbox.rename(Boot(boot.number, new_boot_id(self._urandom), boot.profile))
-        wait_ms = wait_before_retry_ms(self._tries, self._urandom) + (_LONGEST_WAIT_MS if hopeless else 0)
+        wait_ms = wait_before_retry_ms(self._tries, self._urandom)
+        if self._trouble != signs.NO_GATEWAY and not self._net.places.is_hint():
+            wait_ms += _LONGEST_WAIT_MS  # only a person can mend it
         self._tries += 1
         self._go(BACKOFF)
         self._deadline = ticks_add(self._clock.ticks(), wait_ms)  # `now` may be old: TLS takes its time
@@ -410,7 +420,9 @@ class Link:
         self._online_since = self._progress = self._latest_due = now
         self._ping_due = ticks_add(now, _PING_MS)
         self._go(ONLINE)
-        self._log("info", "link: connected to %s:%d" % (self._identity.host, self._identity.port))
+        self._trouble = signs.NONE
+        self._net.proved()
+        self._log("info", "link: connected to %s:%d" % (self._net.places.now, self._identity.port))
 
     def _ack(self, fields, now):
         if fields["result"] is not None:

@@ -1,35 +1,54 @@
 """Shell: Wi-Fi and the socket. Does what `link` decides. Nothing here waits, but for a name to be looked up, and for
-TLS to reckon in its handshake."""
+TLS to reckon in its handshake.
+
+Wi-Fi: the networks of the settings in their order, the first one first after each loss; when none could be joined, all
+again after a random time of up to 1 s, 2 s, then 4 s ... 30 s, so that a hall full of boards does not hammer an access
+point that comes back.
+"""
 
 import errno
 import select
 import socket
 from micropython import const
-from time import ticks_diff
+from time import ticks_add, ticks_diff
 
 import network
 
-from device import port
+from device import port, signs
+from device.link import wait_before_retry_ms
 
 _JOIN_MS = const(15000)  # to join one network before the next is tried
 _SETTLE_MS = const(8000)  # before an unchanged failure counts: an ESP32 goes on naming the last one until it has joined
-_FAILURES = tuple(
-    getattr(network, name, None)
-    for name in ("STAT_NO_AP_FOUND", "STAT_WRONG_PASSWORD", "STAT_ASSOC_FAIL", "STAT_HANDSHAKE_TIMEOUT")
-)
+_WORDS = {
+    getattr(network, name, None): words
+    for name, words in (
+        ("STAT_NO_AP_FOUND", "not in reach"),
+        ("STAT_WRONG_PASSWORD", "wrong password"),
+        ("STAT_ASSOC_FAIL", "it does not take this board"),
+        ("STAT_CONNECT_FAIL", "it does not take this board"),
+        ("STAT_HANDSHAKE_TIMEOUT", "wrong password, or too weak a signal"),
+    )
+}
+_PASSWORD = tuple(getattr(network, name, None) for name in ("STAT_WRONG_PASSWORD", "STAT_HANDSHAKE_TIMEOUT"))
 
 
 class Net:
-    def __init__(self, networks, host, port, secure, log):
-        """`networks`: {"ssid", "password"} each, tried in this order. `secure`: a `Secure`, or None for no TLS."""
+    def __init__(self, networks, places, port, secure, log):
+        """`networks`: {"ssid", "password"} each, the most wanted first. `places`: a `Places`. `secure`: a `Secure`, or
+        None for no TLS."""
         self.secure = secure
         self._wlan = network.WLAN(network.STA_IF)
         self._wlan.active(True)
         self._networks = networks
-        self._next = 0
+        self._next = 0  # joins since there was Wi-Fi
         self._joined = None  # when the attempt began that is under way
         self._status = None  # what the Wi-Fi said then
-        self._host = host
+        self._rest_until = None  # all networks have failed: nothing is tried before that
+        self._wrong_password = False
+        self.trouble = signs.NONE
+        """What of Wi-Fi does not work."""
+        self.places = places
+        self._address = None
         self._port = port
         self._log = log
         self._socket = None
@@ -49,18 +68,41 @@ class Net:
 
     def wifi(self, now):
         if self._wlan.isconnected():
-            self._joined = None
+            self._joined = self._rest_until = None
             self._next = 0
+            self._wrong_password = False
+            self.trouble = signs.NONE
             return True
-        if self._networks and (self._joined is None or self._failed(ticks_diff(now, self._joined))):
+        if self._rest_until is not None:
+            if ticks_diff(now, self._rest_until) < 0:
+                return False
+            self._rest_until = None
             self._join(now)
+        elif self._networks and (self._joined is None or self._failed(now)):
+            if self._joined is not None and self._next % len(self._networks) == 0:
+                self._rest(now)
+            else:
+                self._join(now)
         return False
 
-    def _failed(self, tried_ms):
-        if tried_ms >= _JOIN_MS:
-            return True
+    def _failed(self, now):
+        tried_ms = ticks_diff(now, self._joined)
         status = self._wlan.status()
-        return status in _FAILURES and (status != self._status or tried_ms >= _SETTLE_MS)
+        known = status in _WORDS and status is not None
+        if tried_ms < _JOIN_MS and not (known and (status != self._status or tried_ms >= _SETTLE_MS)):
+            return False
+        ssid = self._networks[(self._next - 1) % len(self._networks)]["ssid"]
+        self._log("warning", "wifi: %s: %s" % (ssid, _WORDS[status] if known else "no answer"))
+        self._wrong_password = self._wrong_password or status in _PASSWORD
+        return True
+
+    def _rest(self, now):
+        """All have failed."""
+        self.trouble = signs.WRONG_PASSWORD if self._wrong_password else signs.NO_NETWORK
+        self._wrong_password = False
+        wait_ms = wait_before_retry_ms(self._next // len(self._networks) - 1, port.urandom)
+        self._rest_until = ticks_add(now, wait_ms)
+        self._log("info", "wifi: trying again in %d.%d s" % (wait_ms // 1000, wait_ms % 1000 // 100))
 
     def _join(self, now):
         chosen = self._networks[self._next % len(self._networks)]
@@ -75,9 +117,11 @@ class Net:
         self._status = self._wlan.status()
 
     def connect(self, tries):
-        found = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[tries % len(found)]
         self.close()
+        self._address = None
+        found = socket.getaddrinfo(self.places.turn(), self._port, 0, socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[tries % len(found)]
+        self._address = address
         self._socket = self._stream = socket.socket(family, kind, protocol)
         self._socket.setblocking(False)
         try:
@@ -105,6 +149,12 @@ class Net:
             return 0
         self.secure.check(port.date())
         return taken
+
+    def proved(self):
+        """What is connected is the gateway: where it was found is worth keeping."""
+        host = port.host_of(self._address)
+        if host:
+            self.places.keep(host)
 
     def set_date(self, unix_ms):
         port.set_date(unix_ms)

@@ -16,7 +16,9 @@ from device.link import FRAME_BYTES, IDLE, Identity, Link, new_boot_id
 from device.log import Log
 from device.net import Net
 from device.outbox import Outbox
+from device.places import Places
 from device.sampler import Sampler, Sensor
+from device.signs import Signs
 from device.tokens import Tokens
 
 _FLUSH_MS = const(3000)  # at a clean end: to send what is held and have it acknowledged
@@ -49,7 +51,9 @@ class Node:
         self._sampler = Sampler(sensors, self._outbox, clock)
         self._led = port.led(profile["outputs"])
         self._commands = Commands(clock, self._led, Executed(port.FLASH_ROOT + "/executed.bin"))
-        self._net = Net(settings["wifi"], gateway["host"], gateway["port"], secure(gateway), self._log)
+        self._signs = Signs(self._led)
+        places = Places(port.FLASH_ROOT + "/place.json", gateway)
+        self._net = Net(settings["wifi"], places, gateway["port"], secure(gateway), self._log)
         self._link = Link(
             identity, self._outbox, self._sampler, self._commands, self._net, clock, port.urandom, self._log
         )
@@ -75,6 +79,8 @@ class Node:
             now = self._clock.ticks()
             wait_ms = min(self._sampler.poll(now), self._commands.poll(now))
             wait_ms = min(self._poll_link(now), wait_ms)
+            if not self._commands.blinking():
+                wait_ms = min(self._signs.poll(now, self._link.trouble()), wait_ms)
             self._outbox.poll(now, self._link.online())
             if self._commands.restart_due(now):
                 self.finish()

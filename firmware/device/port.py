@@ -3,6 +3,7 @@
 import binascii
 import gc
 import os
+import socket
 import time
 
 import machine
@@ -68,6 +69,14 @@ def bus(config):
         scl, sda = machine.Pin(config["scl"]), machine.Pin(config["sda"])
         return machine.I2C(config["id"], scl=scl, sda=sda, freq=config["frequency_hz"])
     raise ValueError("a bus of kind '%s' is not supported" % config["kind"])
+
+
+def host_of(address):
+    """The host in text of what `getaddrinfo` gave: most ports give (host, port), unix bytes. None: no IPv4."""
+    if type(address) is tuple:
+        return address[0]
+    family, host = socket.sockaddr(address)[:2]
+    return "%d.%d.%d.%d" % tuple(host) if family == socket.AF_INET else None
 
 
 def date():

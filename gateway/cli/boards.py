@@ -52,9 +52,12 @@ async def board_settings(
 
 
 def gateway_settings(host: str, port: int, trust: BoardTrust | None) -> dict[str, object]:
-    """`gateway` in a board's settings. With TLS the board verifies the authority in /ca.der and `name`."""
+    """`gateway` in a board's settings. With TLS the board verifies the authority in /ca.der and `name`, and may look it
+    up as `mdns`."""
     settings: dict[str, object] = {"host": host, "port": port, "tls": trust is not None}
-    return settings if trust is None else settings | {"name": trust.name}
+    if trust is not None:
+        settings |= {"name": trust.name} | ({"mdns": trust.mdns} if trust.mdns else {})
+    return settings
 
 
 class Boards:

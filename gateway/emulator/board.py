@@ -74,6 +74,7 @@ class EmulatedBoard:
     firmware  whether the firmware goes onto the flash; if not, `files` are all there is
     files     by path on the board, in addition to the firmware or in place of its files
     air       the Wi-Fi networks in reach, in the form of the settings' `wifi`, which are the default
+    names     what mDNS answers on the board's network: addresses by name ("gw-1.local")
     truth     keep every measurement in `truth_log`, a JSON object a line
     signals   what the chips measure, by `sensor.quantity`: text or terms (signals.py); without, a room's weather
 
@@ -93,6 +94,7 @@ class EmulatedBoard:
         firmware: bool = True,
         files: Mapping[str, Content] | None = None,
         air: list[dict[str, str]] | None = None,
+        names: Mapping[str, str] | None = None,
         truth: bool = False,
         signals: Mapping[str, Given] | None = None,
     ) -> None:
@@ -103,6 +105,7 @@ class EmulatedBoard:
         self.seed = seed
         self.files: dict[str, Content] = dict(files or {})
         self.air = air if air is not None else list(self.settings.get("wifi", []))
+        self._names = dict(names or {})
         self.console_tail: deque[str] = deque(maxlen=CONSOLE_LINES)
         self.ended: str | None = None
         """How main.py ended, if it did: "done", "failed" or "interrupted". The board waits at its prompt then, as a
@@ -142,6 +145,7 @@ class EmulatedBoard:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         page = self._open_page()
         self._signals.open(self.directory / "signals.page")
+        page.set_names(self._names)
         try:
             await asyncio.to_thread(self.flash.install, self._contents(), self.directory / "installed.json")
             circuit = self._circuit(page)
@@ -268,6 +272,14 @@ class EmulatedBoard:
         """From now on the chip measures this for `sensor.quantity`; None: what it does by itself. Also while the board
         runs, and over its restarts. Raises ConfigError."""
         self._signals.give(quantity, given)
+
+    def name_on_network(self, name: str, address: str | None) -> None:
+        """From now on mDNS answers `address` for `name`, or (None) nothing."""
+        self._names.pop(name, None)
+        if address is not None:
+            self._names[name] = address
+        if self._page is not None:
+            self._page.set_names(self._names)
 
     @property
     def date(self) -> datetime.datetime:

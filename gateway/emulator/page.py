@@ -12,6 +12,7 @@ import fcntl
 import mmap
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,8 @@ FIELDS: Final[dict[str, tuple[int, str]]] = {
     "driven": (320, "64B"),  # written by the host: 0 nothing connected, 1 pulled low, 2 pulled high
     "rtc_memory": (1024, "<I2048s"),  # length, bytes
     "sensors": (4096, ""),  # SENSOR_SLOTS of SENSOR_BYTES: name (32 bytes), taken (u64), fault (u8, written by both)
+    "names": (15360, "1024s"),  # written by the host: what mDNS answers, lines of "name address", NUL-terminated
+    "names_end": (16384, ""),
 }
 SENSOR_SLOTS: Final = 64
 SENSOR_BYTES: Final = 64
@@ -102,6 +105,14 @@ class HardwarePage:
     def drive(self, pin: int, level: bool | None) -> None:
         """Pull `pin` high or low from outside, or let go of it (None)."""
         self._memory[FIELDS["driven"][0] + pin] = 0 if level is None else 1 + level
+
+    def set_names(self, names: Mapping[str, str]) -> None:
+        """What mDNS answers on the board's network: addresses by name. ValueError when it is too much."""
+        offset, layout = FIELDS["names"]
+        text = "\n".join(f"{name} {address}" for name, address in names.items()).encode() + b"\0"
+        if len(text) > (size := struct.calcsize(layout)):
+            raise ValueError(f"an emulated network has room for {size} bytes of names")
+        self._memory[offset : offset + len(text)] = text
 
     def slot(self, sensor: str) -> int:
         """The slot of `sensor`, which stays its own for the life of the page. Takes a free one at the first call."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateway.config import is_loopback
+from gateway.mdns import local_name
 from gateway.tls import given
 from gateway.tls.files import open_authority
 from gateway.tls.names import board_name
@@ -24,14 +26,17 @@ class BoardTrust:
 
     name: str
     ca_der: bytes
+    mdns: str | None = None
+    """Its name on the local network; None where it tells none."""
 
 
 def board_trust(config: Config, gateway_id: str) -> BoardTrust:
     """For the devices' door when it speaks TLS. Makes the gateway's authority where it does not exist yet. Raises
     ConfigError."""
     door = config.devices
+    mdns = local_name(gateway_id) if config.gateway.announce and not is_loopback(door.host) else None
     if door.certificate_file is None or door.ca_file is None:
         authority = open_authority(config.state, gateway_id)
-        return BoardTrust(board_name(gateway_id), authority.certificate.public_bytes(Encoding.DER))
+        return BoardTrust(board_name(gateway_id), authority.certificate.public_bytes(Encoding.DER), mdns)
     name = given.verified_name(given.read_certificate(door), gateway_id)
-    return BoardTrust(name, given.read_ca(door.ca_file).public_bytes(Encoding.DER))
+    return BoardTrust(name, given.read_ca(door.ca_file).public_bytes(Encoding.DER), mdns)

@@ -14,7 +14,9 @@ from tests.flow.commands import mpy_gateway
 from tests.rig import WIFI, NamedBoots, Subscriber, quick_node, settle, system
 
 
-def test_a_board_with_the_files_that_were_written_for_it_delivers_and_takes_a_new_token(tmp_path: Path) -> None:
+def test_a_board_with_the_files_that_were_written_for_it_finds_its_gateway_by_name_and_takes_a_new_token(
+    tmp_path: Path,
+) -> None:
     profile, config, written = quick_node(tmp_path), tmp_path / "gateway.toml", tmp_path / "files"
     config.write_text("[devices]\ntls = true\n")
 
@@ -31,13 +33,13 @@ def test_a_board_with_the_files_that_were_written_for_it_delivers_and_takes_a_ne
             assert added.returncode == 0, added.stderr
             await rotate(gateway.state)
             settings = json.loads((written / "settings.json").read_text()) | {"wifi": [WIFI]}
-            settings["gateway"]["port"] = port
+            settings["gateway"] |= {"port": port, "host": "127.0.0.9", "mdns": "gw-1.local"}  # it has moved since
             files = {f"/{path.relative_to(written)}": path for path in written.rglob("*") if path.is_file()}
             del files["/settings.json"]
             lines: list[str] = []
             board = NamedBoots(
                 load_profile(profile), profile.parent, settings, directory=tmp_path / "board", seed=7,
-                truth=True, firmware=False, files=files, console=lines.append,
+                truth=True, firmware=False, files=files, console=lines.append, names={"gw-1.local": "127.0.0.1"},
             )  # fmt: skip
             subscriber = Subscriber(broker.port)
             try:
@@ -53,7 +55,8 @@ def test_a_board_with_the_files_that_were_written_for_it_delivers_and_takes_a_ne
                 kept = json.loads(board.flash.read("/token.json"))
                 assert kept["previous"] == settings["token"] != kept["token"]
                 connected = [line for line in lines if "link: connected" in line]
-                assert len(connected) == 2, lines
+                assert [line.split()[-1] for line in connected] == [f"gw-1.local:{port}", f"127.0.0.1:{port}"], lines
+                assert json.loads(board.flash.read("/place.json")) == {"of": "127.0.0.9", "is": "127.0.0.1"}
             finally:
                 subscriber.close()
                 await board.power_cut()

@@ -10,7 +10,7 @@ import sys
 
 import vfs
 
-_BOARD_MODULES = ("machine", "network", "esp32", "time")
+_BOARD_MODULES = ("machine", "network", "esp32", "time", "socket")
 
 
 def up():

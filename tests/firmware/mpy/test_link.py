@@ -6,13 +6,14 @@ from time import Hand
 
 import check
 from device import link as links
-from device import wire
+from device import signs, wire
 from device.clock import Clock
 from device.commands import Commands
 from device.executed import Executed
 from device.link import BACKOFF, CLOSING, CONNECTING, HELLO, IDLE, ONLINE, SECURING, TRANSITIONS, UPGRADING, WIFI
 from device.link import Identity, Link, Untrusted
 from device.outbox import Boot, Outbox
+from device.places import Places
 from device.tokens import Tokens
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -22,8 +23,11 @@ class Net:
     """Wi-Fi and a socket in the hands of the test."""
 
     secure = None
+    trouble = signs.NONE
 
     def __init__(self):
+        self.places = Places("/nowhere", {"host": "gw", "tls": False})
+        self.proofs = 0
         self.shaken = 0  # bytes that TLS takes once the gateway is verified, or what it raises
         self.date_ms = None
         self.expired = None  # what telling the date raises
@@ -51,6 +55,9 @@ class Net:
 
     def connected(self):
         return self.stands
+
+    def proved(self):
+        self.proofs += 1
 
     def shake(self, buf):
         if type(self.shaken) is not int:
@@ -583,6 +590,37 @@ def test_who_is_not_to_be_trusted_is_left_alone_for_30_s():
     check.equal(bench.net.date_ms, 1800000000000)
     check.equal(bench.log.lines[-2], ("warning", "link: too old"))
     check.equal(bench.wait_ms(), 30000)
+
+
+def test_who_is_not_to_be_trusted_where_only_a_hint_led_does_not_hold_up_the_next_place():
+    bench = Bench()
+    bench.random = 0
+    bench.net.secure = True
+    bench.net.places.now = "gw-1.local"
+    bench.net.shaken = Untrusted("not the one")
+    bench.poll(0, times=3)
+    bench.net.shaken = 1000
+    check.equal(bench.wait_ms(), 100)
+
+
+def test_what_is_wrong_is_known_until_the_gateway_has_welcomed_us():
+    bench = Bench()
+    bench.net.up = False
+    bench.poll(0)
+    check.equal(bench.link.trouble(), signs.NONE)
+    bench.net.trouble = signs.WRONG_PASSWORD
+    check.equal(bench.link.trouble(), signs.WRONG_PASSWORD)
+    bench.net.up = True
+    bench.net.refuses = OSError("nobody")
+    bench.poll(0)
+    check.equal((bench.link.trouble(), bench.net.proofs), (signs.NO_GATEWAY, 0))
+    bench.net.refuses = None
+    bench.wait_ms()
+    bench.upgrade(status=401)
+    check.equal((bench.link.trouble(), bench.net.proofs), (signs.REFUSED, 0))
+    bench.wait_ms()
+    bench.online()
+    check.equal((bench.link.trouble(), bench.net.proofs), (signs.NONE, 1))
 
 
 def test_with_tls_the_second_close_frame_ends_it_whoever_sent_it_first():

@@ -11,6 +11,7 @@ import json
 import sys
 
 from device.net import Net
+from device.places import Places
 from device.secure import Secure
 
 BLOCK = 20000
@@ -19,7 +20,8 @@ SOL_SOCKET, SO_SNDBUF = 1, 7
 with open(sys.argv[1], "rb") as file:
     secure = Secure(file.read(), sys.argv[2])
 blocks = int(sys.argv[4])
-net = Net([], "127.0.0.1", int(sys.argv[3]), secure, print)
+places = Places("/nowhere", {"host": "127.0.0.1", "tls": False})
+net = Net([], places, int(sys.argv[3]), secure, print)
 buf = bytearray(BLOCK)
 rx = bytearray(1000)
 sent, came = hashlib.sha256(), hashlib.sha256()

@@ -17,6 +17,7 @@ from device.executed import Executed
 from device.link import BACKOFF, ONLINE, Identity, Link
 from device.net import Net
 from device.outbox import Boot, Outbox
+from device.places import Places
 from device.secure import Secure
 from device.tokens import Tokens
 
@@ -59,7 +60,7 @@ def attempt(secure, kind, port, times):
     clock = Clock(ticks)
     columns = wire.Columns([[wire.Column("temperature", 2)]], 4096)
     box = Outbox(Boot(1, "9f3c11d2c01b6a55", "5a0f9c3be1d27718"), 16, 1, columns=columns)
-    net = Timed([], "127.0.0.1", port, secure, log)
+    net = Timed([], Places("/nowhere", {"host": "127.0.0.1", "tls": False}), port, secure, log)
     net.held_us = []
     who = Identity("greenhouse", "a4cf12b0c3d4", "node", Tokens("/dev/null", "T" * 43), "127.0.0.1", port)
     link = Link(who, box, None, Commands(clock, None, Executed("/dev/null")), net, clock, urandom, log)
