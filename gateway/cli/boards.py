@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.emulator import EmulatedBoard
+from gateway.emulator.signalpage import Given
 from gateway.errors import ConfigError
 from gateway.profile import Profile
 from gateway.store.devices import Devices
@@ -77,10 +78,18 @@ class Boards:
         seed: int,
         trust: BoardTrust | None = None,
         console: Callable[[str], None] | None = None,
+        signals: Mapping[str, Given] | None = None,
     ) -> None:
         files = {} if trust is None else {CA_ON_BOARD: trust.ca_der}
         self.boards[name] = EmulatedBoard(
-            profile, node_dir, settings, directory=directory, seed=seed, files=files, console=console
+            profile,
+            node_dir,
+            settings,
+            directory=directory,
+            seed=seed,
+            files=files,
+            console=console,
+            signals=signals,
         )
 
     async def start(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,7 @@ from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
     from gateway.config import Config
+    from gateway.emulator.signals import Signal
 
 
 @app.command("emulate")
@@ -27,6 +30,18 @@ def emulate(
         str | None, typer.Option("--name", metavar="DEVICE", help="The device's id (with one board only).")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="The boards' signals and identities.")] = 1,
+    signal: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--signal",
+            metavar="NAME=SIGNAL",
+            help="What a quantity is, like climate.temperature=step:20,25,at=10s; may be repeated.",
+        ),
+    ] = None,
+    signals: Annotated[
+        Path | None,
+        typer.Option("--signals", metavar="FILE", help="The same from a TOML file, which may be changed meanwhile."),
+    ] = None,
     config: ConfigFile = None,
     state: StateDir = None,
     settings: Settings = None,
@@ -38,20 +53,32 @@ def emulate(
     Example: mpy-gateway emulate --node climate-node --devices 3
     """
     from gateway.cli.common import RunningGateway, read_config, run_loop
+    from gateway.cli.scripts import signals_of
     from gateway.emulator import find_interpreter
 
     if name and count > 1:
         raise typer.BadParameter("goes with one board only", param_hint="--name")
     find_interpreter()
     effective = read_config(config, state, settings)
+    given = signals_of(signal or [], signals)
     url = RunningGateway(effective.state).run["devices_url"]
-    run_loop(_emulate(effective, node, count, name, seed, url))
+    run_loop(_emulate(effective, node, count, name, seed, url, given, signals))
 
 
-async def _emulate(config: Config, node: str, count: int, name: str | None, seed: int, url: str) -> None:
+async def _emulate(
+    config: Config,
+    node: str,
+    count: int,
+    name: str | None,
+    seed: int,
+    url: str,
+    signals: dict[str, Signal],
+    signal_file: Path | None,
+) -> None:
     from gateway.cli.boards import Boards, board_names, board_settings
     from gateway.cli.common import stop_on_signal
     from gateway.cli.devices import registry_store
+    from gateway.cli.scripts import follow
     from gateway.identity import gateway_id
     from gateway.profile import find_node, load_profile
     from gateway.store.devices import Devices
@@ -76,11 +103,17 @@ async def _emulate(config: Config, node: str, count: int, name: str | None, seed
                 seed=seed + number,
                 trust=trust,
                 console=printer(board),
+                signals=signals,
             )
     try:
         await boards.start()
         typer.echo(f"emulating {', '.join(names)} for {url}; Ctrl-C ends it")
+        following = (
+            asyncio.create_task(follow(signal_file, boards.boards.values(), typer.echo)) if signal_file else None
+        )
         await stop.wait()
+        if following is not None:
+            following.cancel()
     finally:
         await boards.stop()
     if not boards.boards:

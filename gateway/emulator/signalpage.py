@@ -37,7 +37,7 @@ class Signals:
         if given is None:
             self._signals.pop(name, None)
         else:
-            self._signals[name] = signal_of(given, _read), time.monotonic_ns() // 1000
+            self._signals[name] = signal_of(given, read_recording), time.monotonic_ns() // 1000
         if self._page is not None:
             self._put(self._page, name)
 
@@ -103,8 +103,9 @@ class _Page:
         os.close(self._file)
 
 
-def _read(name: str) -> str:
+def read_recording(name: str, folder: Path = Path()) -> str:
+    """The text of a recorded file, by its path from `folder`. Raises ConfigError."""
     try:
-        return Path(name).read_text()
+        return (folder / name).read_text()
     except (OSError, ValueError) as error:
         raise ConfigError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from None
