@@ -47,6 +47,7 @@ PURE = [
     "gateway/dashboard/panel.py",
     "gateway/dashboard/shapes.py",
     "gateway/tls/authority.py",
+    "gateway/emulator/console.py",
     "gateway/dashboard/people_shapes.py",
     "gateway/dashboard/origin.py",
     "gateway/dashboard/throttle.py",

@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import json
 import logging
+import os
 import random
 import time
 from collections import deque
@@ -18,10 +19,12 @@ from typing import Any, Final
 
 from gateway.config import write_private
 from gateway.emulator import page as hardware
+from gateway.emulator.console import Console
 from gateway.emulator.image import Content, FlashImage
-from gateway.emulator.interpreter import Interpreter, find_interpreter
+from gateway.emulator.interpreter import Interpreter, find_interpreter, need_raw_repl
 from gateway.emulator.page import HardwarePage
-from gateway.emulator.process import BoardProcess
+from gateway.emulator.process import BoardProcess, Lines
+from gateway.emulator.serial import SerialPort
 from gateway.emulator.signalpage import Given, Signals
 from gateway.errors import ConfigError
 from gateway.profile import Profile
@@ -43,6 +46,11 @@ ROM_HEAP_BYTES: Final = 160 * 1024
 CONSOLE_LINES: Final = 200
 _ENDINGS: Final = 1000
 _START_S: Final = 20.0
+_CTRL_C: Final = 3
+_BETWEEN_CTRL_C_S: Final = 0.1
+"""A second SIGINT that comes before the interpreter has seen the first would end it."""
+_KEYS: Final = 4096
+"""How much may be typed during a reset."""
 _LEAST_RUN_S: Final = 0.25
 """A program that resets at once, for ever, must not take the whole computer."""
 
@@ -77,6 +85,9 @@ class EmulatedBoard:
     names     what mDNS answers on the board's network: addresses by name ("gw-1.local")
     truth     keep every measurement in `truth_log`, a JSON object a line
     signals   what the chips measure, by `sensor.quantity`: text or terms (signals.py); without, a room's weather
+    serial    give it a serial port, `port`, and the prompt of its interpreter behind it
+    blank     put nothing onto the flash: at the first start it is erased, and what comes onto it later stays there.
+              Any network with any password is in reach, or the one that MPY_GATEWAY_WIFI_SSID and _PASSWORD name
 
     The methods are for one event loop.
     """
@@ -97,6 +108,8 @@ class EmulatedBoard:
         names: Mapping[str, str] | None = None,
         truth: bool = False,
         signals: Mapping[str, Given] | None = None,
+        serial: bool = False,
+        blank: bool = False,
     ) -> None:
         self.profile = profile
         self.node_dir = node_dir
@@ -104,12 +117,12 @@ class EmulatedBoard:
         self.directory = directory
         self.seed = seed
         self.files: dict[str, Content] = dict(files or {})
-        self.air = air if air is not None else list(self.settings.get("wifi", []))
+        self.air = air if air is not None else _any_air() if blank else list(self.settings.get("wifi", []))
         self._names = dict(names or {})
         self.console_tail: deque[str] = deque(maxlen=CONSOLE_LINES)
         self.ended: str | None = None
-        """How main.py ended, if it did: "done", "failed" or "interrupted". The board waits at its prompt then, as a
-        board does."""
+        """How main.py ended, if it did: "done", "failed" or "interrupted"; "skipped" after a soft reset in the raw
+        REPL. The board waits at its prompt then, as a board does."""
         self.endings: deque[Ending] = deque(maxlen=_ENDINGS)
         """Of the newest boots, oldest first. The running one is not among them."""
         self.flash = FlashImage(directory / "flash.img")
@@ -122,6 +135,13 @@ class EmulatedBoard:
             (f"{sensor.name}.{name}" for sensor in profile.sensors.values() for name in sensor.quantities),
             signals or {},
         )
+        self._serial = serial
+        self._blank = blank
+        self._port: SerialPort | None = None
+        self._wire = Console()
+        self._lines = Lines(self._print)
+        self._keys = bytearray()  # typed, and not for the program yet
+        self._interrupted_s = 0.0
         self._page: HardwarePage | None = None
         self._process: BoardProcess | None = None
         self._booted = False
@@ -142,12 +162,16 @@ class EmulatedBoard:
         if self._supervisor is not None:
             raise ConfigError(f"the emulated board in {self.directory} is running already")
         interpreter = self._interpreter or find_interpreter()
+        if self._serial:
+            need_raw_repl(interpreter)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         page = self._open_page()
         self._signals.open(self.directory / "signals.page")
         page.set_names(self._names)
         try:
-            await asyncio.to_thread(self.flash.install, self._contents(), self.directory / "installed.json")
+            await asyncio.to_thread(self._fill_flash)
+            if self._serial and self._port is None:
+                self._port = SerialPort(self._typed, self._let_print)
             circuit = self._circuit(page)
             self._up = asyncio.get_running_loop().create_future()
             self._supervisor = asyncio.create_task(self._supervise(interpreter, page, circuit))
@@ -157,7 +181,7 @@ class EmulatedBoard:
             raise
 
     async def stop(self, timeout_s: float = 4) -> None:
-        """Ctrl-C, time for the program to end, power off."""
+        """Ctrl-C, time for the program to end, power off; and the port is gone."""
         process = self._process
         if process is not None and self._booted and self.ended is None:
             await self._release()
@@ -167,6 +191,9 @@ class EmulatedBoard:
                     while self.ended is None and (word := await process.word()) not in _CAUSES:
                         self._note(word)
         await self.power_cut()
+        if self._port is not None:
+            self._port.close()
+            self._port = None
 
     async def power_cut(self) -> None:
         """Power off, now: when this first awaits, nothing of the program runs any more."""
@@ -228,6 +255,13 @@ class EmulatedBoard:
     def pid(self) -> int | None:
         """Of the interpreter, for as long as it runs; also its process group."""
         return self._process.pid if self._process is not None else None
+
+    @property
+    def port(self) -> str:
+        """The path of its serial port: the same until `stop()`, through resets and power cuts."""
+        if self._port is None:
+            raise ConfigError(f"the emulated board in {self.directory} has no serial port")
+        return self._port.path
 
     # What a person with a multimeter sees. All of it stays readable when the board is off.
 
@@ -319,6 +353,12 @@ class EmulatedBoard:
 
     # Inside.
 
+    def _fill_flash(self) -> None:
+        if not self._blank:
+            self.flash.install(self._contents(), self.directory / "installed.json")
+        elif not self.flash.exists():
+            self.flash.erase()
+
     def _contents(self) -> dict[str, Content]:
         contents: dict[str, Content] = dict(board_files(self.profile, self.node_dir)) if self._firmware else {}
         contents["/profile.json"] = json.dumps(firmware_profile(self.profile))
@@ -329,7 +369,8 @@ class EmulatedBoard:
         """What is soldered where: all that the board's side is told. It stands in circuit.json, for whoever wonders."""
         description = firmware_profile(self.profile)
         place = self.directory.resolve()
-        tls_bytes = TLS_BYTES if self.settings.get("gateway", {}).get("tls") else 0
+        tls_bytes = TLS_BYTES if self._blank or self.settings.get("gateway", {}).get("tls") else 0
+        board = self.profile.board
         return {
             "page": str(place / "hardware.page"),
             "flash": str(place / "flash.img"),
@@ -338,7 +379,9 @@ class EmulatedBoard:
             "truth": str(place / self.truth_log.name) if self._truth else None,
             "chips_dir": str(CHIPS),
             "offsets": hardware.offsets(),
-            "heap_bytes": (self.profile.board.heap_bytes - tls_bytes) * POINTER_FACTOR,
+            "heap_bytes": (board.heap_bytes - tls_bytes) * POINTER_FACTOR,
+            "flash_bytes": board.flash_bytes,
+            "machine": f"Emulated {board.title} with {board.chip.upper()}",
             "seed": self.seed & 0xFFFFFF,
             "unique_id": list(self.unique_id),
             "buses": description["buses"],
@@ -368,11 +411,13 @@ class EmulatedBoard:
     async def _supervise(self, interpreter: Interpreter, page: HardwarePage, circuit: dict[str, Any]) -> None:
         """Start the chip, and again after each reset, until it is switched off or dies."""
         assert self._up is not None  # noqa: S101 - start() has just made it
-        cause = hardware.POWER_ON
+        cause, raw_repl = hardware.POWER_ON, False
         page.power_up()
         try:
             while cause != _NO_POWER:
+                circuit["repl"] = None if self._port is None else "raw" if raw_repl else "friendly"
                 cause = await self._boot(interpreter, page, circuit, cause)
+                raw_repl = self._wire.raw_repl and cause == hardware.SOFT_RESET
         except Exception as error:  # the edge of the task: whoever waits in start() hears it, later the log does
             if self._up.done():
                 log.exception("%s: the emulated board stands still", self.name)
@@ -388,7 +433,10 @@ class EmulatedBoard:
         write_private(self.directory / "circuit.json", json.dumps(circuit, indent=1))
         self.ended, self._booted = None, False
         heap_bytes = circuit["heap_bytes"] + ROM_HEAP_BYTES
-        self._process = process = BoardProcess(interpreter, self.directory.resolve(), heap_bytes, self._print)
+        self._wire, self._lines = Console(), Lines(self._print)
+        self._process = process = BoardProcess(
+            interpreter, self.directory.resolve(), heap_bytes, self._output, keyboard=self._port is not None
+        )
         try:
             async with asyncio.timeout(_START_S):
                 word = await process.word()
@@ -398,9 +446,13 @@ class EmulatedBoard:
             await process.kill()
             raise BoardFailed(f"the emulated board {self.name} did not start: " + "\n".join([*self.console_tail][-8:]))
         self._booted = word == "booted"
+        if circuit["repl"] == "raw":
+            process.type(b"\x01")
+        self._pass_keys()
         if self._up is not None and not self._up.done():
             self._up.set_result(None)
         ending = await self._ending(process, page) if self._booted else word
+        self._booted = False
         await process.kill()
         self._note_ending("power" if ending == "cut" else ending, page)
         if ending == "sleep":
@@ -410,7 +462,9 @@ class EmulatedBoard:
             self._cut = True
             return _CAUSES[ending]
         await asyncio.sleep(max(0.0, started_s + _LEAST_RUN_S - time.monotonic()))
-        if ending != "soft":  # a soft reset leaves pins and watchdog as they are
+        if ending == "soft":  # pins and watchdog stay as they are
+            self._output(b"MPY: soft reboot\r\n")
+        else:
             page.reset()
         return _CAUSES[ending]
 
@@ -443,6 +497,49 @@ class EmulatedBoard:
             page.set("flash_cut_at", 0)  # it has happened, whether or not the board's last word was still heard
         if not self.endings or self.endings[-1].boot != boot:
             self.endings.append(Ending(boot, how, page.get("flash_programs"), page.get("wdt_feeds")))
+
+    # The serial port.
+
+    def _output(self, data: bytes) -> None:
+        """What the interpreter prints; nothing at its end."""
+        if self._port is not None:
+            sent = self._wire.feed(data)
+            if not sent and data:
+                return
+            self._port.send(sent)
+            data = sent
+            if self._port.full and self._process is not None:
+                self._process.hold_console(True)
+        self._lines.feed(data)
+
+    def _let_print(self) -> None:
+        if self._process is not None:
+            self._process.hold_console(False)
+
+    def _typed(self, data: bytes) -> None:
+        if self._process is not None and len(self._keys) < _KEYS:  # else nothing is there to take it
+            self._keys += data
+            self._pass_keys()
+
+    def _pass_keys(self) -> None:
+        """Keys go to the interpreter in their order; Ctrl-C as a signal where a program runs."""
+        while self._keys and self._booted and self._process is not None:
+            if self._keys[0] == _CTRL_C:
+                wait_s = self._interrupted_s + _BETWEEN_CTRL_C_S - time.monotonic()
+                if wait_s > 0:
+                    asyncio.get_running_loop().call_later(wait_s, self._pass_keys)
+                    return
+                del self._keys[:1]
+                if self._process.interruptible:
+                    self._interrupted_s = time.monotonic()
+                    self._process.interrupt()
+                else:
+                    self._process.type(bytes([_CTRL_C]))
+            else:
+                at = self._keys.find(_CTRL_C)
+                part = bytes(self._keys if at < 0 else self._keys[:at])
+                del self._keys[: len(part)]
+                self._process.type(part)
 
     def _print(self, line: str) -> None:
         self.console_tail.append(line)
@@ -497,6 +594,14 @@ _CAUSES: Final[dict[str, int]] = {
     "died": hardware.HARD_RESET,  # a crash: ESP_RST_PANIC, which machine.reset_cause() calls a hard reset
 }
 """How a boot can end, and what the next one gives as its cause."""
+
+
+def _any_air() -> list[dict[str, str]]:
+    """The networks in reach of a board that nobody has told one."""
+    ssid = os.environ.get("MPY_GATEWAY_WIFI_SSID")
+    if ssid:
+        return [{"ssid": ssid, "password": os.environ.get("MPY_GATEWAY_WIFI_PASSWORD", "")}]
+    return [{"any": "1"}]
 
 
 def _wrap_in_ms(seed: int, boot: int) -> int:

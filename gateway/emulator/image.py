@@ -55,6 +55,9 @@ class FlashImage:
                 f"cannot make the emulated flash {self._path}, {_SIZE >> 20} MB: {error.strerror or error}"
             ) from error
 
+    def exists(self) -> bool:
+        return self._path.exists() and self._path.stat().st_size == _SIZE
+
     def files(self) -> dict[str, bytes]:
         """Every file, by its absolute path."""
         found: dict[str, bytes] = {}
@@ -100,7 +103,7 @@ class FlashImage:
         except ImportError as error:
             raise ConfigError("emulated boards need littlefs-python: pip install 'mpy-gateway[emulator]'") from error
 
-        if not self._path.exists() or self._path.stat().st_size != _SIZE:
+        if not self.exists():
             self.erase()
         with self._path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
             flash = LittleFS(_blocks(memory), mount=False, **GEOMETRY)

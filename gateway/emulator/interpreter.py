@@ -16,6 +16,8 @@ from typing import Final
 from gateway.errors import ConfigError
 
 OLDEST: Final = (1, 25)
+RAW_REPL: Final = (1, 29)
+"""The first whose unix port has it."""
 _LAUNCHER: Final = Path(__file__).with_name("launch.py")
 
 
@@ -59,6 +61,15 @@ def find_interpreter() -> Interpreter:
             "on Debian or Raspberry Pi OS trixie or newer, apt install micropython"
         )
     return Interpreter("program", program)
+
+
+def need_raw_repl(interpreter: Interpreter) -> None:
+    """Raises NoInterpreter where `interpreter` has no raw REPL, which mpremote talks to."""
+    if interpreter.kind == "program" and program_version((interpreter.where,)) < RAW_REPL:
+        raise NoInterpreter(
+            f"{interpreter.where} has no raw REPL, so an emulated board with it has no serial port: "
+            "on x86-64, pip install 'mpy-gateway[emulator]'"
+        )
 
 
 def program_version(command: Sequence[str]) -> tuple[int, int]:

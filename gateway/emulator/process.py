@@ -23,12 +23,21 @@ class BoardProcess:
     """An interpreter that runs rom/start.py on the circuit in `directory`, in a process group of its own.
 
     It talks over a pipe, in words of a line each: `booted` when /boot.py is about to run, `armed` when a watchdog was,
-    `ended done` (`failed`, `interrupted`) when main.py ended, and `reset`, `soft` or `sleep` when it waits to be killed
-    for that.
+    `ended done` (`failed`, `interrupted`, `skipped`) when main.py ended, and `reset`, `soft` or `sleep` when it waits
+    to be killed for that.
+
+    console   called with what it prints, as it comes
+    keyboard  it has a standard input, for `type()`, and a prompt after main.py
     """
 
     def __init__(
-        self, interpreter: Interpreter, directory: Path, heap_bytes: int, console: Callable[[str], None]
+        self,
+        interpreter: Interpreter,
+        directory: Path,
+        heap_bytes: int,
+        console: Callable[[bytes], None],
+        *,
+        keyboard: bool = False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._words: asyncio.Queue[str] = asyncio.Queue()
@@ -36,10 +45,12 @@ class BoardProcess:
         lifeline, self._lifeline = os.pipe()
         self._control, control = os.pipe()
         self._console, console_end = os.pipe()
-        self._readers: dict[int, _Lines] = {}
+        keys, self._keyboard = os.pipe() if keyboard else (os.open(os.devnull, os.O_RDONLY), -1)
+        self._readers: dict[int, Callable[[bytes], None]] = {}
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the interpreter that was found
                 interpreter.command(
+                    *(["-i"] if keyboard else []),
                     "-X",
                     f"heapsize={heap_bytes}",
                     str(_ROM / "start.py"),
@@ -47,7 +58,7 @@ class BoardProcess:
                     str(control),
                     lifeline=lifeline,
                 ),
-                stdin=subprocess.DEVNULL,
+                stdin=keys,
                 stdout=console_end,
                 stderr=console_end,
                 cwd=directory,
@@ -56,14 +67,16 @@ class BoardProcess:
                 start_new_session=True,  # Ctrl-C in the host's terminal is not for the board
             )
         except BaseException:
-            for end in (self._lifeline, self._control, self._console):
-                os.close(end)
+            for end in (self._lifeline, self._control, self._console, self._keyboard):
+                _close(end)
             raise
         finally:
-            for end in (lifeline, control, console_end):
+            for end in (lifeline, control, console_end, keys):
                 os.close(end)
-        self._listen(self._control, _Lines(self._words.put_nowait), self._control_closed)
-        self._listen(self._console, _Lines(console), lambda: None)
+        if keyboard:
+            os.set_blocking(self._keyboard, False)
+        self._listen(self._control, Lines(self._words.put_nowait).feed, self._control_closed)
+        self._listen(self._console, console, lambda: None)
 
     @property
     def pid(self) -> int:
@@ -79,6 +92,29 @@ class BoardProcess:
         """Ctrl-C."""
         self._signal(signal.SIGINT)
 
+    @property
+    def interruptible(self) -> bool:
+        """Whether Ctrl-C is a signal just now, and not a key: while a program runs, unless it has said otherwise
+        (micropython.kbd_intr). The interpreter then has a handler for SIGINT, and that shows."""
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+                if line.startswith("SigCgt:"):
+                    return bool(int(line.split()[1], 16) >> (signal.SIGINT - 1) & 1)
+        return False
+
+    def type(self, data: bytes) -> None:
+        """To its standard input. What does not fit any more is lost: a board's buffer is smaller."""
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(self._keyboard, data)
+
+    def hold_console(self, hold: bool) -> None:
+        """Do not listen for a while: a program that prints much waits then."""
+        if self._console in self._readers:
+            if hold:
+                self._loop.remove_reader(self._console)
+            else:
+                self._loop.add_reader(self._console, self._ready, self._console, lambda: None)
+
     def strike(self) -> None:
         """SIGKILL, without waiting for the end."""
         self._signal(signal.SIGKILL)
@@ -88,15 +124,15 @@ class BoardProcess:
         self.strike()
         await self._gone.wait()
         self._process.wait()  # it has closed its files: what is left of its end takes microseconds
-        for reader, lines in tuple(self._readers.items()):
+        for reader, take in tuple(self._readers.items()):
             with contextlib.suppress(BlockingIOError):  # a grandchild could still hold the other end
                 while data := os.read(reader, _READ_BYTES):
-                    lines.feed(data)
-            lines.feed(b"")
+                    take(data)
+            take(b"")
             self._close(reader)
-        if self._lifeline >= 0:
-            os.close(self._lifeline)
-            self._lifeline = -1
+        _close(self._lifeline)
+        _close(self._keyboard)
+        self._lifeline = self._keyboard = -1
 
     def exit_status(self) -> str:
         """How it ended, once it has."""
@@ -113,20 +149,20 @@ class BoardProcess:
         self._gone.set()
         self._words.put_nowait("died")
 
-    def _listen(self, reader: int, lines: _Lines, closed: Callable[[], None]) -> None:
-        def ready() -> None:
-            try:
-                data = os.read(reader, _READ_BYTES)
-            except BlockingIOError:
-                return
-            lines.feed(data)
-            if not data:
-                self._close(reader)
-                closed()
-
+    def _listen(self, reader: int, take: Callable[[bytes], None], closed: Callable[[], None]) -> None:
         os.set_blocking(reader, False)
-        self._readers[reader] = lines
-        self._loop.add_reader(reader, ready)
+        self._readers[reader] = take
+        self._loop.add_reader(reader, self._ready, reader, closed)
+
+    def _ready(self, reader: int, closed: Callable[[], None]) -> None:
+        try:
+            data = os.read(reader, _READ_BYTES)
+        except BlockingIOError:
+            return
+        self._readers[reader](data)
+        if not data:
+            self._close(reader)
+            closed()
 
     def _close(self, reader: int) -> None:
         if reader in self._readers:
@@ -135,7 +171,7 @@ class BoardProcess:
             os.close(reader)
 
 
-class _Lines:
+class Lines:
     """Bytes to lines of bounded length, whatever comes."""
 
     def __init__(self, take: Callable[[str], None]) -> None:
@@ -158,6 +194,11 @@ class _Lines:
     def _give(self, line: bytes) -> None:
         for at in range(0, max(len(line), 1), LINE_BYTES):
             self._take(line[at : at + LINE_BYTES].decode("utf-8", "replace"))
+
+
+def _close(end: int) -> None:
+    if end >= 0:
+        os.close(end)
 
 
 def _environment() -> dict[str, str]:

@@ -20,6 +20,8 @@ scripts = None  # the signals that the host gave (scripted.py)
 radio = None  # what WLAN.status("rssi") asks
 looks = []  # functions called whenever the program asks for the time: pins look for edges here
 
+ballast = None  # see power.leave_heap
+
 _control = None
 _truth = None
 

@@ -68,7 +68,9 @@ class WLAN:
             self._key = _text(key or "")
         self._outcome = STAT_NO_AP_FOUND
         for net in _hw.circuit["air"]:
-            if net["ssid"] == self._ssid:
+            if "any" in net:  # whatever the board is told
+                self._outcome = STAT_GOT_IP
+            elif net["ssid"] == self._ssid:
                 self._outcome = STAT_GOT_IP if net.get("password", "") == self._key else STAT_WRONG_PASSWORD
         self._settled_us = _hw.ticks_us() + _hw.radio.join_ms() * 1000
         self._put(STAT_CONNECTING)
@@ -144,6 +146,7 @@ class WLAN:
                 False,
             )
             for net in _hw.circuit["air"]
+            if "ssid" in net
         ]
 
 

@@ -5,12 +5,21 @@
 
 import gc
 import json
-import os
 import sys
 
+import uos as os  # `import os` would give the board's
 import vfs
 
-_BOARD_MODULES = ("machine", "network", "esp32", "time", "socket")
+_BOARD_MODULES = {
+    "machine": "machine",
+    "network": "network",
+    "esp": "esp",
+    "esp32": "esp32",
+    "os": "os",
+    "socket": "socket",
+    "sys": "terminal",  # `import sys` would give the interpreter's own
+    "time": "time",
+}
 
 
 def up():
@@ -26,7 +35,7 @@ def up():
 
     hardware.scripts = Scripts(circuit["signals"], circuit["quantities"])
     solder(circuit, hardware)
-    board = {name: __import__(name) for name in _BOARD_MODULES}
+    board = {name: __import__(source) for name, source in _BOARD_MODULES.items()}
     from flash import Flash
 
     flash = Flash(circuit["flash"], hardware)
@@ -99,15 +108,21 @@ def leave_heap(size_bytes, hardware):
 
 
 def run(hardware, namespace):
-    """boot.py and main.py; then the REPL, where a board waits for ever (a watchdog that was armed still bites)."""
+    """boot.py and main.py; then the prompt, where a board waits for ever (a watchdog that was armed still bites)."""
     del namespace["power"]
+    repl = hardware.circuit["repl"]
+    if repl:
+        sys.atexit(lambda: hardware.leave(b"soft"))  # Ctrl-D or sys.exit() at the prompt
     sys.argv[:] = [""]
     hardware.tell(b"booted")
     outcome = execute("boot.py", namespace, hardware)
-    if outcome == b"done":
+    if repl == "raw":
+        outcome = b"skipped"
+        sys.modules["sys"].skip_greeting()
+    elif outcome == b"done":
         outcome = execute("main.py", namespace, hardware)
     hardware.tell(b"ended " + outcome)
-    while True:
+    while not repl:
         try:
             hardware.wait()
         except KeyboardInterrupt:
