@@ -29,6 +29,8 @@ _MEASURES: dict[str, str] = {
     "duration": "d h min s ms μs",
     "distance": "mm cm m km in ft yd mi nmi",
     "speed": "mm/s m/s m/min km/h in/s ft/s mph kn Beaufort",
+    "acceleration": "m/s²",  # it and the next have no device class there: an entity without one may have any unit
+    "angular velocity": "°/s",
     "rain": "mm/h mm/d in/h in/d",
     "volume": "mL L m³ ft³ CCF MCF gal fl. oz.",
     "volume flow": "mL/s L/s L/min L/h m³/s m³/min m³/h ft³/min gal/min",

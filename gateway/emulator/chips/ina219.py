@@ -121,7 +121,9 @@ class Chip(_Chip):
 
     def _measure(self, mode):
         wall_ms = self.wall_ms()
-        mv, ua = self.bus_mv(wall_ms), self.load_ua(wall_ms)
+        mv = self.signal("voltage", self.bus_mv(wall_ms))
+        ua = self.load_ua(wall_ms)
+        ua += 1000 * (self.signal("current", ua // 1000) - ua // 1000)
         shunt, bus = self.shunt, self.bus
         if mode & 1:
             full = _SHUNT_FULL[self.configuration >> 11 & 3]
