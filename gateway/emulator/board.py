@@ -290,17 +290,47 @@ class EmulatedBoard:
                 return self.running and self.level(pin_number(output.pin)) == (output.active == "high")
         return False
 
-    def level(self, pin: int) -> bool:
-        """What the board puts out on a GPIO."""
+    def level(self, pin: int | str) -> bool:
+        """What the board puts out on a GPIO, or on that of an output of the profile; with PWM, what it does more than
+        half of the time."""
         with self._reading() as page:
-            return self.running and page is not None and page.level(pin)
+            return self.running and page is not None and page.level(self._pin(pin))
 
-    def drive(self, pin: int, level: bool | None) -> None:
-        """Pull a GPIO up or down from outside, or let go of it (None): how a button is pressed. Only while the power
-        is on."""
+    def duty(self, pin: int | str) -> float:
+        """How much of the time it is high, 0 to 1, with PWM or without."""
+        with self._reading() as page:
+            if page is None or not self.running:
+                return 0.0
+            hz, duty = page.pwm(self._pin(pin))
+            return duty / 65536 if hz else float(page.level(self._pin(pin)))
+
+    def frequency_hz(self, pin: int | str) -> int:
+        """Of its PWM; 0 without."""
+        with self._reading() as page:
+            return page.pwm(self._pin(pin))[0] if page and self.running else 0
+
+    def pixels(self, pin: int | str, order: str = "GRB") -> list[tuple[int, ...]]:
+        """What a strip of WS2812 pixels on this GPIO shows: (red, green, blue), or with white behind them for `GRBW`.
+        Up to 340 pixels, on up to 4 strips. They keep their colours until the power goes."""
+        with self._reading() as page:
+            sent = page.pixels(self._pin(pin)) if page and self.running else b""
+        places = [order.index(colour) for colour in "RGBW"[: len(order)]]
+        return [tuple(sent[at + place] for place in places) for at in range(0, len(sent) - len(order) + 1, len(order))]
+
+    def drive(self, pin: int | str, level: bool | None) -> None:
+        """Pull a GPIO up or down from outside, or let go of it (None). Only while the power is on."""
         if self._page is None:
             raise ConfigError(f"the emulated board in {self.directory} is off")
-        self._page.drive(pin, level)
+        self._page.drive(self._pin(pin), level)
+
+    async def press(self, pin: int | str, ms: float = 100, *, level: bool = False) -> None:
+        """Press a button, which pulls its GPIO to `level`, and let go after `ms`."""
+        self.drive(pin, level)
+        try:
+            await asyncio.sleep(ms / 1000)
+        finally:
+            if self._page is not None:
+                self._page.drive(self._pin(pin), None)
 
     def signal(self, quantity: str, given: Given | None) -> None:
         """From now on the chip measures this for `sensor.quantity`; None: what it does by itself. Also while the board
@@ -352,6 +382,14 @@ class EmulatedBoard:
         return self.flash_erases + self.flash_programs
 
     # Inside.
+
+    def _pin(self, pin: int | str) -> int:
+        """The number of a GPIO, which may be named by what hangs on it."""
+        if isinstance(pin, int):
+            return pin
+        if pin not in self.profile.outputs:
+            raise ConfigError(f'nothing of the profile is called "{pin}"; there are {", ".join(self.profile.outputs)}')
+        return pin_number(self.profile.outputs[pin].pin)
 
     def _fill_flash(self) -> None:
         if not self._blank:

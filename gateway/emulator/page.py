@@ -41,8 +41,11 @@ FIELDS: Final[dict[str, tuple[int, str]]] = {
     "flash_cut_torn": (88, "<I"),  # ... when so much of it is done, in 65,536ths
     "pins": (256, "64B"),  # written by the board: 1 level, 2 is an output, 4 in use
     "driven": (320, "64B"),  # written by the host: 0 nothing connected, 1 pulled low, 2 pulled high
+    "pwm": (384, "128I"),  # written by the board, per pin: frequency (0: none) and duty in 65,536ths
+    "driven_moved": (896, "64B"),  # written by the host: how often `driven` changed
     "rtc_memory": (1024, "<I2048s"),  # length, bytes
     "sensors": (4096, ""),  # SENSOR_SLOTS of SENSOR_BYTES: name (32 bytes), taken (u64), fault (u8, written by both)
+    "pixels": (8192, ""),  # STRIPS of STRIP_BYTES, written by the board: pin + 1 and how many bytes (u16 each), those
     "names": (15360, "1024s"),  # written by the host: what mDNS answers, lines of "name address", NUL-terminated
     "names_end": (16384, ""),
 }
@@ -51,9 +54,12 @@ SENSOR_BYTES: Final = 64
 TAKEN: Final = 32
 """Where in a slot the count is: right after the name."""
 _FAULT: Final = TAKEN + 8
+STRIPS: Final = 4
+STRIP_BYTES: Final = 1024
 FAULTS: Final = ("missing", "stuck", "crc", "nack", "garbage")
 """What can be wrong with a sensor; in the page the number of its place, from 1. 0: nothing."""
 _PIN_LEVEL: Final = 1
+_FULL_DUTY: Final = 65536
 
 POWER_ON, HARD_RESET, WATCHDOG, DEEP_SLEEP, SOFT_RESET = 1, 2, 3, 4, 5
 """Reset causes, as an ESP32 numbers them."""
@@ -99,12 +105,30 @@ class HardwarePage:
         struct.pack_into(layout, self._memory, offset, value)
 
     def level(self, pin: int) -> bool:
-        """What the board puts out on `pin`."""
-        return bool(self._memory[FIELDS["pins"][0] + pin] & _PIN_LEVEL)
+        """What the board puts out on `pin`; with PWM, what it does more than half of the time."""
+        hz, duty = self.pwm(pin)
+        return duty > _FULL_DUTY // 2 if hz else bool(self._memory[FIELDS["pins"][0] + pin] & _PIN_LEVEL)
+
+    def pwm(self, pin: int) -> tuple[int, int]:
+        """Frequency in Hz, and how much of the time `pin` is high, in 65,536ths; (0, 0) without PWM."""
+        hz, duty = struct.unpack_from("<2I", self._memory, FIELDS["pwm"][0] + 8 * pin)
+        return (hz, duty) if hz else (0, 0)
+
+    def pixels(self, pin: int) -> bytes:
+        """What the strip of pixels on `pin` holds, as it came."""
+        for at in range(start := FIELDS["pixels"][0], start + STRIPS * STRIP_BYTES, STRIP_BYTES):
+            number, size = struct.unpack_from("<2H", self._memory, at)
+            if number == pin + 1:
+                return self._memory[at + 4 : at + 4 + size]
+        return b""
 
     def drive(self, pin: int, level: bool | None) -> None:
         """Pull `pin` high or low from outside, or let go of it (None)."""
-        self._memory[FIELDS["driven"][0] + pin] = 0 if level is None else 1 + level
+        at, driven = FIELDS["driven"][0] + pin, 0 if level is None else 1 + level
+        if self._memory[at] != driven:
+            self._memory[at] = driven
+            moved = FIELDS["driven_moved"][0] + pin
+            self._memory[moved] = (self._memory[moved] + 1) & 255
 
     def set_names(self, names: Mapping[str, str]) -> None:
         """What mDNS answers on the board's network: addresses by name. ValueError when it is too much."""
@@ -146,22 +170,26 @@ class HardwarePage:
         return None
 
     def power_up(self) -> None:
-        """What a power cut clears: RTC memory, clock, watchdog; levels; a chip that was stuck."""
+        """What a power cut clears: RTC memory, clock, watchdog; levels, pixels; a chip that was stuck."""
         self.reset()
         for slot in range(SENSOR_SLOTS):
             if self._memory[(at := slot_at(slot) + _FAULT)] == 1 + FAULTS.index("stuck"):
                 self._memory[at] = 0
         self.set("rtc_offset_us", 0)
-        at = FIELDS["rtc_memory"][0]
-        self._memory[at : at + 4] = bytes(4)
+        self._clear("pixels", STRIPS * STRIP_BYTES)
+        self._clear("rtc_memory", 4)
 
     def reset(self) -> None:
         """What any reset but a soft one clears."""
         self.set("wdt_timeout_ms", 0)
         self.set("sleep_ms", 0)
         self.set("wifi_status", 0)
-        at = FIELDS["pins"][0]
-        self._memory[at : at + 64] = bytes(64)
+        self._clear("pins", 64)
+        self._clear("pwm", 512)
+
+    def _clear(self, field: str, size: int) -> None:
+        at = FIELDS[field][0]
+        self._memory[at : at + size] = bytes(size)
 
     def close(self) -> None:
         self._memory.close()

@@ -1,9 +1,11 @@
-# `machine` as an ESP32 has it, as far as the circuit goes: pins, I2C, watchdog, RTC, resets, sleep. What is not here
-# (ADC, PWM, SPI, UART, Timer) is not emulated, and a program that imports it hears so.
+# `machine` as an ESP32 has it, as far as the circuit goes: pins, PWM, I2C, watchdog, RTC, resets, sleep. What is not
+# here (ADC, SPI, UART, Timer) is not emulated, and a program that imports it hears so.
 
 import hardware as _hw
 import umachine as _unix
 import utime as _time
+from pwm import PWM as PWM
+from strips import bitstream as bitstream
 
 PWRON_RESET = 1
 HARD_RESET = 2
@@ -33,6 +35,8 @@ class Pin(_unix.PinBase):
         self._id = id
         self._at = _hw.page.at["pins"] + id
         self._driven_at = _hw.page.at["driven"] + id
+        self._moved_at = _hw.page.at["driven_moved"] + id
+        self._pwm_at = _hw.page.at["pwm"] + id * 8
         self._pull = None
         self.init(mode, pull, value=value)
 
@@ -40,6 +44,7 @@ class Pin(_unix.PinBase):
         state = _hw.page.get8(self._at)
         if mode != -1:
             state = state & 1 | 4 | (2 if mode & 2 else 0)
+            _hw.page.put32(self._pwm_at, 0)  # the pin belongs to its level again
             self._pull = pull
         if value is not None:
             state = state & ~1 | (1 if value else 0)
@@ -77,13 +82,14 @@ class Pin(_unix.PinBase):
 
     def irq(self, handler=None, trigger=IRQ_RISING | IRQ_FALLING):
         """The handler runs when the program next asks for the time or sleeps, not between two instructions."""
-        last = [self._level()]
+        last = [self._level(), _hw.page.get8(self._moved_at)]
 
         def look():
-            level = self._level()
-            if level != last[0]:
-                last[0] = level
-                if trigger & (self.IRQ_RISING if level else self.IRQ_FALLING):
+            level, moved = self._level(), _hw.page.get8(self._moved_at)
+            there_and_back = level == last[0] and (moved - last[1] & 255) > 1  # quicker than the program looks
+            if level != last[0] or there_and_back:
+                last[0], last[1] = level, moved
+                if there_and_back or trigger & (self.IRQ_RISING if level else self.IRQ_FALLING):
                     handler(self)
 
         for old in [old for pin, old in _irqs if pin == self._id]:

@@ -12,6 +12,7 @@ import vfs
 
 _BOARD_MODULES = {
     "machine": "machine",
+    "neopixel": "neopixel",
     "network": "network",
     "esp": "esp",
     "esp32": "esp32",
