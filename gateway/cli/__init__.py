@@ -8,6 +8,7 @@ with a traceback.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+_COMMANDS = (
+    "backup", "ca", "config", "demo", "devices", "emulate", "flash", "link", "send", "serve", "status", "tail",
+    "tokens", "users",
+)  # fmt: skip
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Configuration file (mpy-gateway.toml).")
@@ -65,7 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns the exit code."""
-    from gateway.cli import backup, ca, config, demo, devices, emulate, link, send, serve, status, tail, tokens, users  # noqa: F401  # they register themselves
+    for module in _COMMANDS:
+        importlib.import_module(f"gateway.cli.{module}")  # it registers its commands
 
     try:
         code = app(arguments, standalone_mode=False, prog_name="mpy-gateway")

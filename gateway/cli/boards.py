@@ -12,6 +12,7 @@ from gateway.emulator import EmulatedBoard
 from gateway.emulator.signalpage import Given
 from gateway.errors import ConfigError
 from gateway.profile import Profile
+from gateway.provision.identity import gateway_settings
 from gateway.store.devices import Devices
 from gateway.tls.boards import CA_ON_BOARD, BoardTrust
 
@@ -49,15 +50,6 @@ async def board_settings(
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     file.touch(mode=0o600)
     file.write_text(json.dumps(settings))
-    return settings
-
-
-def gateway_settings(host: str, port: int, trust: BoardTrust | None) -> dict[str, object]:
-    """`gateway` in a board's settings. With TLS the board verifies the authority in /ca.der and `name`, and may look it
-    up as `mdns`."""
-    settings: dict[str, object] = {"host": host, "port": port, "tls": trust is not None}
-    if trust is not None:
-        settings |= {"name": trust.name} | ({"mdns": trust.mdns} if trust.mdns else {})
     return settings
 
 

@@ -126,10 +126,10 @@ def write_board_files(
     trust: BoardTrust | None,
 ) -> None:
     """What goes onto the board, as it lies there. `settings.json` holds the token: only its owner may read it."""
-    from gateway.cli.boards import gateway_settings
     from gateway.config import write_private
     from gateway.profile.firmware import firmware_profile
     from gateway.provision.firmware import board_files
+    from gateway.provision.identity import gateway_settings
     from gateway.tls.boards import CA_ON_BOARD
     from gateway.tls.names import reachable
 

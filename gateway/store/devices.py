@@ -215,6 +215,11 @@ class Devices:
             log.error("the profile %s cannot be read: %s", hash, " ".join(str(error).split())[:300])
             return None
 
+    async def describe(self, device: str, profile: Profile) -> None:
+        """`profile` is what `device` measures from now on. Raises ConfigError where there is no such device."""
+        changes = {"node": profile.node.name, "profile": await self.keep_profile(profile)}
+        _known(device, await self._change(device, lambda _: changes))
+
     # Which board it is
 
     async def set_hardware(self, device: str, hardware: str) -> None:
