@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.emulator import EmulatedBoard
+from gateway.emulator.board import hardware_id
 from gateway.emulator.signalpage import Given
 from gateway.errors import ConfigError
 from gateway.profile import Profile
@@ -71,6 +72,7 @@ class Boards:
         trust: BoardTrust | None = None,
         console: Callable[[str], None] | None = None,
         signals: Mapping[str, Given] | None = None,
+        serial: bool = False,
     ) -> None:
         files = {} if trust is None else {CA_ON_BOARD: trust.ca_der}
         self.boards[name] = EmulatedBoard(
@@ -82,7 +84,42 @@ class Boards:
             files=files,
             console=console,
             signals=signals,
+            serial=serial,
         )
+
+    def add_blank(
+        self,
+        profile: Profile,
+        node_dir: Path,
+        places: Path,
+        *,
+        seed: int,
+        console: Callable[[str], Callable[[str], None]],
+        signals: Mapping[str, Given] | None = None,
+    ) -> None:
+        """A board without files, called by its hardware id, which its seed makes; it is kept in a directory
+        below `places`. What was put onto it in an earlier run is still there."""
+        name = hardware_id(seed).hex()
+        self.boards[name] = EmulatedBoard(
+            profile,
+            node_dir,
+            {},
+            directory=places / f"{profile.node.name}-{name}",
+            seed=seed,
+            console=console(name),
+            signals=signals,
+            serial=True,
+            blank=True,
+        )
+
+    def report(self) -> dict[str, object]:
+        """Which board is behind which port; null for a board without."""
+        return {
+            "boards": [
+                {"port": board.port if board.serial else None, "id": name, "hardware": board.unique_id.hex()}
+                for name, board in self.boards.items()
+            ]
+        }
 
     async def start(self) -> None:
         for board in self.boards.values():  # one after the other: starting all at once only makes each slower

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +15,9 @@ from gateway.cli import ConfigFile, Settings, StateDir, app
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
+    from gateway.cli.boards import Boards
     from gateway.config import Config
+    from gateway.emulator import EmulatedBoard
     from gateway.emulator.signals import Signal
 
 
@@ -42,6 +46,18 @@ def emulate(
         Path | None,
         typer.Option("--signals", metavar="FILE", help="The same from a TOML file, which may be changed meanwhile."),
     ] = None,
+    serial: Annotated[
+        bool, typer.Option("--serial", help="Give each a serial port that mpremote and flash use as a USB port.")
+    ] = False,
+    blank: Annotated[
+        bool, typer.Option("--blank", help="Boards without any file, to be flashed through their ports.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="FILE", help="Write which board is at which port, as JSON, for as long as they run."
+        ),
+    ] = None,
     config: ConfigFile = None,
     state: StateDir = None,
     settings: Settings = None,
@@ -51,73 +67,137 @@ def emulate(
     The real MicroPython runs the very files that are flashed.
 
     Example: mpy-gateway emulate --node climate-node --devices 3
+
+    Example: mpy-gateway emulate --node climate-node --blank
     """
     from gateway.cli.common import RunningGateway, read_config, run_loop
     from gateway.cli.scripts import signals_of
     from gateway.emulator import find_interpreter
+    from gateway.emulator.interpreter import need_raw_repl
 
     if name and count > 1:
         raise typer.BadParameter("goes with one board only", param_hint="--name")
-    find_interpreter()
+    if name and blank:
+        raise typer.BadParameter("a blank board is called by whoever flashes it", param_hint="--name")
+    interpreter = find_interpreter()
+    if report is not None:
+        _remove_old(report)
+    if serial or blank:
+        need_raw_repl(interpreter)
     effective = read_config(config, state, settings)
-    given = signals_of(signal or [], signals)
-    url = RunningGateway(effective.state).run["devices_url"]
-    run_loop(_emulate(effective, node, count, name, seed, url, given, signals))
+    wanted = Wanted(node, count, name, seed, signals_of(signal or [], signals), signals, serial or blank, blank, report)
+    url = None if blank else RunningGateway(effective.state).run["devices_url"]
+    run_loop(_emulate(effective, wanted, url))
 
 
-async def _emulate(
-    config: Config,
-    node: str,
-    count: int,
-    name: str | None,
-    seed: int,
-    url: str,
-    signals: dict[str, Signal],
-    signal_file: Path | None,
-) -> None:
-    from gateway.cli.boards import Boards, board_names, board_settings
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the options ask for."""
+
+    node: str
+    count: int
+    name: str | None
+    seed: int
+    signals: dict[str, Signal]
+    signal_file: Path | None
+    serial: bool
+    blank: bool
+    report: Path | None
+
+
+async def _emulate(config: Config, wanted: Wanted, url: str | None) -> None:
+    """`url`: of the gateway whose devices the boards are; None with blank boards, which are nobody's yet."""
+    from gateway.cli.boards import Boards
     from gateway.cli.common import stop_on_signal
-    from gateway.cli.devices import registry_store
     from gateway.cli.scripts import follow
+    from gateway.config import write_private
+
+    stop = stop_on_signal()
+    boards = Boards()
+    if url is None:
+        _add_blank(boards, config, wanted)
+    else:
+        await _add_devices(boards, config, wanted, url)
+    following: list[asyncio.Task[None]] = []
+    try:
+        await boards.start()
+        if wanted.report is not None:
+            write_private(wanted.report, json.dumps(boards.report(), indent=1))
+        typer.echo(f"emulating {', '.join(boards.boards)}{f' for {url}' if url else ''}; Ctrl-C ends it")
+        if wanted.serial:
+            for name, board in boards.boards.items():
+                typer.echo(f"  {name:<32} {board.port}")
+        if wanted.signal_file:
+            following.append(asyncio.create_task(follow(wanted.signal_file, boards.boards.values(), typer.echo)))
+        following += [asyncio.create_task(_say_end(name, board)) for name, board in boards.boards.items()]
+        await stop.wait()
+    finally:
+        for task in following:
+            task.cancel()
+        if wanted.report is not None:  # its ports are gone
+            wanted.report.unlink(missing_ok=True)
+        await boards.stop()
+
+
+async def _add_devices(boards: Boards, config: Config, wanted: Wanted, url: str) -> None:
+    from gateway.cli.boards import board_names, board_settings
+    from gateway.cli.devices import registry_store
     from gateway.identity import gateway_id
     from gateway.profile import find_node, load_profile
     from gateway.store.devices import Devices
     from gateway.tls.boards import board_trust
 
-    stop = stop_on_signal()
-    path = find_node(node)
+    path = find_node(wanted.node)
     profile = load_profile(path)
-    names = [name] if name else board_names(profile, count)
-    boards = Boards()
     async with registry_store(config) as store:
         trust = board_trust(config, await gateway_id(config.gateway.id, store)) if url.startswith("wss:") else None
-        for number, board in enumerate(names):
-            directory = config.state / "boards" / board
-            identity = await board_settings(Devices(store), board, profile, directory, url, trust)
+        for number, name in enumerate([wanted.name] if wanted.name else board_names(profile, wanted.count)):
+            directory = config.state / "boards" / name
+            identity = await board_settings(Devices(store), name, profile, directory, url, trust)
             boards.add(
-                board,
+                name,
                 profile,
                 path.parent,
                 identity,
                 directory=directory,
-                seed=seed + number,
+                seed=wanted.seed + number,
                 trust=trust,
-                console=printer(board),
-                signals=signals,
+                console=printer(name),
+                signals=wanted.signals,
+                serial=wanted.serial,
             )
-    try:
-        await boards.start()
-        typer.echo(f"emulating {', '.join(names)} for {url}; Ctrl-C ends it")
-        following = (
-            asyncio.create_task(follow(signal_file, boards.boards.values(), typer.echo)) if signal_file else None
+
+
+def _add_blank(boards: Boards, config: Config, wanted: Wanted) -> None:
+    from gateway.profile import find_node, load_profile
+
+    path = find_node(wanted.node)
+    profile = load_profile(path)
+    for number in range(wanted.count):
+        boards.add_blank(
+            profile,
+            path.parent,
+            config.state / "boards",
+            seed=wanted.seed + number,
+            console=printer,
+            signals=wanted.signals,
         )
-        await stop.wait()
-        if following is not None:
-            following.cancel()
-    finally:
-        await boards.stop()
-    if not boards.boards:
-        raise ConfigError("no board was started")
+
+
+async def _say_end(name: str, board: EmulatedBoard) -> None:
+    """A board that runs no more is said: the others go on."""
+    await board.off()
+    typer.echo(f"{name}: the emulated board is off and does not start again; Ctrl-C, and the command again, starts it")
+
+
+def _remove_old(report: Path) -> None:
+    """Whoever waits for the report must not find an earlier one. Raises ConfigError, now rather than later."""
+    try:
+        report.unlink(missing_ok=True)
+        report.with_name(report.name + ".new").touch()
+        report.with_name(report.name + ".new").unlink()
+    except OSError as error:
+        raise ConfigError(f"--report {report}: cannot be written: {error.strerror}") from None
 
 
 def printer(board: str) -> Callable[[str], None]:

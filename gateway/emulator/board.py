@@ -78,7 +78,7 @@ class EmulatedBoard:
 
     settings  what goes into /settings.json
     seed      makes the hardware id, the calibration of the chips and what they measure
-    console   called with each line the board prints
+    console   called with each line the board prints, but for what it says to programs in its raw REPL
     firmware  whether the firmware goes onto the flash; if not, `files` are all there is
     files     by path on the board, in addition to the firmware or in place of its files
     air       the Wi-Fi networks in reach, in the form of the settings' `wifi`, which are the default
@@ -135,7 +135,7 @@ class EmulatedBoard:
             (f"{sensor.name}.{name}" for sensor in profile.sensors.values() for name in sensor.quantities),
             signals or {},
         )
-        self._serial = serial
+        self.serial = serial
         self._blank = blank
         self._port: SerialPort | None = None
         self._wire = Console()
@@ -162,7 +162,7 @@ class EmulatedBoard:
         if self._supervisor is not None:
             raise ConfigError(f"the emulated board in {self.directory} is running already")
         interpreter = self._interpreter or find_interpreter()
-        if self._serial:
+        if self.serial:
             need_raw_repl(interpreter)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         page = self._open_page()
@@ -170,7 +170,7 @@ class EmulatedBoard:
         page.set_names(self._names)
         try:
             await asyncio.to_thread(self._fill_flash)
-            if self._serial and self._port is None:
+            if self.serial and self._port is None:
                 self._port = SerialPort(self._typed, self._let_print)
             circuit = self._circuit(page)
             self._up = asyncio.get_running_loop().create_future()
@@ -210,6 +210,12 @@ class EmulatedBoard:
             self._page.close()
             self._page = None
         self._signals.close()
+
+    async def off(self) -> None:
+        """Return when the board runs no more, however that came: also where it could not be restarted, or the power
+        went in a flash operation."""
+        if self._supervisor is not None:
+            await asyncio.wait([self._supervisor])
 
     def cut_power_at(self, operation: int | None, torn: float = 0.5) -> None:
         """Take the power away inside a flash operation: the `operation`-th erase or program from now on (1 is the
@@ -272,10 +278,7 @@ class EmulatedBoard:
     @property
     def unique_id(self) -> bytes:
         """What machine.unique_id() gives: 6 bytes, different for seeds that differ in their lower 24 bits."""
-        # An odd factor maps the 24-bit numbers onto each other one to one. 02: locally administered, so never a sold
-        # board's.
-        mixed = (self.seed * 0x9E3779B1 + 0x6D2B79) & 0xFFFFFF
-        return bytes.fromhex("02e532") + mixed.to_bytes(3, "big")
+        return hardware_id(self.seed)
 
     def taken(self) -> dict[str, int]:
         """Measurements per sensor over all boots, counted by the chips at the moment each was triggered."""
@@ -449,21 +452,22 @@ class EmulatedBoard:
     async def _supervise(self, interpreter: Interpreter, page: HardwarePage, circuit: dict[str, Any]) -> None:
         """Start the chip, and again after each reset, until it is switched off or dies."""
         assert self._up is not None  # noqa: S101 - start() has just made it
-        cause, raw_repl = hardware.POWER_ON, False
+        ending = "power"
         page.power_up()
         try:
-            while cause != _NO_POWER:
-                circuit["repl"] = None if self._port is None else "raw" if raw_repl else "friendly"
-                cause = await self._boot(interpreter, page, circuit, cause)
-                raw_repl = self._wire.raw_repl and cause == hardware.SOFT_RESET
+            while ending != "cut":
+                stays_raw = self._wire.raw_repl and ending in ("soft", "interrupted")
+                circuit["repl"] = None if self._port is None else "raw" if stays_raw else "friendly"
+                circuit["main"] = not stays_raw and ending != "interrupted"
+                ending = await self._boot(interpreter, page, circuit, _CAUSES[ending])
         except Exception as error:  # the edge of the task: whoever waits in start() hears it, later the log does
             if self._up.done():
                 log.exception("%s: the emulated board stands still", self.name)
             else:
                 self._up.set_exception(error)
 
-    async def _boot(self, interpreter: Interpreter, page: HardwarePage, circuit: dict[str, Any], cause: int) -> int:
-        """One boot, from its start to its end. Returns the cause of the next one."""
+    async def _boot(self, interpreter: Interpreter, page: HardwarePage, circuit: dict[str, Any], cause: int) -> str:
+        """One boot, from its start to its end. Returns how it ended."""
         started_s = time.monotonic()
         page.set("boots", page.get("boots") + 1)
         page.set("reset_cause", cause)
@@ -498,13 +502,13 @@ class EmulatedBoard:
             await asyncio.sleep(sleep_ms / 1000 if sleep_ms else float("inf"))
         if ending == "cut":
             self._cut = True
-            return _CAUSES[ending]
+            return ending
         await asyncio.sleep(max(0.0, started_s + _LEAST_RUN_S - time.monotonic()))
         if ending == "soft":  # pins and watchdog stay as they are
             self._output(b"MPY: soft reboot\r\n")
-        else:
+        elif ending != "interrupted":
             page.reset()
-        return _CAUSES[ending]
+        return ending
 
     async def _ending(self, process: BoardProcess, page: HardwarePage) -> str:
         """Wait for the end of the program, and be its watchdog."""
@@ -521,6 +525,8 @@ class EmulatedBoard:
                 continue
             self._note(word)
             if word in _CAUSES:
+                if word == "died" and self._port is not None and process.interrupted():
+                    return "interrupted"
                 if word == "died":
                     self._print(f"emulated board: the interpreter ended by itself ({process.exit_status()})")
                 return word
@@ -540,15 +546,14 @@ class EmulatedBoard:
 
     def _output(self, data: bytes) -> None:
         """What the interpreter prints; nothing at its end."""
+        sent = data
         if self._port is not None:
             sent = self._wire.feed(data)
-            if not sent and data:
-                return
             self._port.send(sent)
-            data = sent
             if self._port.full and self._process is not None:
                 self._process.hold_console(True)
-        self._lines.feed(data)
+        if (sent or not data) and not self._wire.raw_repl:
+            self._lines.feed(sent)
 
     def _let_print(self) -> None:
         if self._process is not None:
@@ -622,16 +627,25 @@ class EmulatedBoard:
             return page.get(field) if page else 0
 
 
-_NO_POWER: Final = 0
 _CAUSES: Final[dict[str, int]] = {
+    "power": hardware.POWER_ON,
     "reset": hardware.HARD_RESET,
     "soft": hardware.SOFT_RESET,
     "sleep": hardware.DEEP_SLEEP,
     "watchdog": hardware.WATCHDOG,
-    "cut": _NO_POWER,  # cut_power_at
+    "cut": hardware.POWER_ON,  # cut_power_at: the next one waits for start()
     "died": hardware.HARD_RESET,  # a crash: ESP_RST_PANIC, which machine.reset_cause() calls a hard reset
+    "interrupted": hardware.SOFT_RESET,  # Ctrl-C ended the interpreter: only memory is lost, and main.py does not run
 }
 """How a boot can end, and what the next one gives as its cause."""
+
+
+def hardware_id(seed: int) -> bytes:
+    """The 6 bytes of the board that `seed` makes."""
+    # An odd factor maps the 24-bit numbers onto each other one to one. 02: locally administered, so never a sold
+    # board's.
+    mixed = (seed * 0x9E3779B1 + 0x6D2B79) & 0xFFFFFF
+    return bytes.fromhex("02e532") + mixed.to_bytes(3, "big")
 
 
 def _any_air() -> list[dict[str, str]]:

@@ -134,6 +134,11 @@ class BoardProcess:
         _close(self._keyboard)
         self._lifeline = self._keyboard = -1
 
+    def interrupted(self) -> bool:
+        """Whether it was Ctrl-C that ended it: one that came between two programs, or before the one before was seen
+        (mp_hal_set_interrupt_char and sighandler in MicroPython's ports/unix/unix_mphal.c)."""
+        return self._process.wait() in (-signal.SIGINT, 1)
+
     def exit_status(self) -> str:
         """How it ended, once it has."""
         status = self._process.wait()

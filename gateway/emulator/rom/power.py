@@ -118,8 +118,9 @@ def run(hardware, namespace):
     hardware.tell(b"booted")
     outcome = execute("boot.py", namespace, hardware)
     if repl == "raw":
-        outcome = b"skipped"
         sys.modules["sys"].skip_greeting()
+    if not hardware.circuit["main"]:
+        outcome = b"skipped"
     elif outcome == b"done":
         outcome = execute("main.py", namespace, hardware)
     hardware.tell(b"ended " + outcome)
