@@ -6,12 +6,27 @@ mistake is reported once, and together with all others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gateway.problems import Problems, did_you_mean
-from gateway.profile.model import INTEGER_LIMIT, Board, Bus, Delivery, Level, Output, Pin, Quantity, Sensor
-from gateway.profile.wear import BLOCK_BYTES, FIXED_BLOCKS, SYSTEM_BYTES, life_years
+from gateway.profile.model import (
+    COMMANDS,
+    INTEGER_LIMIT,
+    Board,
+    Bus,
+    ChipFacts,
+    Delivery,
+    Input,
+    Level,
+    Output,
+    Pin,
+    Power,
+    Quantity,
+    Sensor,
+    Table,
+)
+from gateway.profile.wear import BLOCK_BYTES, FIXED_BLOCKS, life_years
 from gateway.toml_lines import KeyPath
 
 _SAMPLE_BYTES = 10
@@ -21,6 +36,14 @@ _TAKEN_NAMES = frozenset({"at", "boot", "boot_id", "seq", "provisional"})
 """Keys of a `state` message beside its quantities (mqtt/TOPICS.md)."""
 _LEAST_YEARS = 5
 """So long the flash must last."""
+LOGIC_V = 3.3
+"""What all boards give and take."""
+UNKNOWN_CHIP_MA = 10.0
+"""What a chip of which nothing is known is taken to need."""
+_LEAST_SLEEP_MS = 5000
+"""A shorter sleep costs more than it saves: each wake is a start of the chip."""
+_OF_KIND = {"frequency_hz": "dimmer", "count": "pixels", "order": "pixels"}
+"""Keys of one kind of output alone."""
 _RING_SHARE = 4
 """The ring may take one part in four of the heap: the rest is code, buffers and what is not yet collected."""
 
@@ -34,6 +57,10 @@ class Parts:
     named_buses: frozenset[str] = frozenset()
     sensors: dict[str, Sensor] = field(default_factory=dict)
     outputs: dict[str, Output] = field(default_factory=dict)
+    inputs: dict[str, Input] = field(default_factory=dict)
+    power: Power = field(default_factory=Power)
+    chips: dict[str, ChipFacts] = field(default_factory=dict)
+    """What is known of the chips in use, by chip."""
     delivery: Delivery = field(default_factory=Delivery)
 
     def quantities(self) -> Iterator[tuple[KeyPath, Quantity]]:
@@ -87,22 +114,141 @@ def _labels_fit(parts: Parts, problems: Problems) -> None:
 
 
 def _buses_fit(parts: Parts, problems: Problems) -> None:
+    for bus in parts.buses.values():
+        _bus_wires(bus, problems)
+        if parts.board is not None and bus.kind == "i2c" and bus.id not in parts.board.i2c_ids:
+            has = ", ".join(f"i2c{number}" for number in parts.board.i2c_ids) or "none"
+            problems.add(("buses", bus.name), f"{parts.board.title} has no such controller; it has: {has}")
     for sensor in parts.sensors.values():
         path = ("sensors", sensor.name)
+        bus_or_none = parts.buses.get(sensor.bus or "")
         if sensor.bus is None:
             if sensor.address is not None:
                 problems.add((*path, "address"), "is for a sensor on a bus, and no bus is named")
         elif sensor.bus not in parts.named_buses:
             hint = did_you_mean(sensor.bus, parts.named_buses)
             problems.add((*path, "bus"), f"there is no [buses.{sensor.bus}]{hint}")
-        elif sensor.address is None:
-            problems.add((*path, "address"), "is missing: a sensor on an I2C bus has one")
+        elif bus_or_none is not None:
+            if bus_or_none.kind == "i2c" and sensor.address is None:
+                problems.add((*path, "address"), "is missing: a sensor on an I2C bus has one")
+            if bus_or_none.kind == "onewire" and sensor.address is not None:
+                problems.add((*path, "address"), 'is for I2C; on 1-Wire, options.rom = "28..." names one of several')
+
+
+def _bus_wires(bus: Bus, problems: Problems) -> None:
+    path = ("buses", bus.name)
+    if not bus.name.startswith(bus.kind):
+        problems.add((*path, "kind"), f'is "{bus.kind}", so the bus is called {bus.kind}{bus.id}')
+    for key in bus.wires:
+        if key not in bus.pins:
+            problems.add((*path, key), f'is missing: a bus of kind "{bus.kind}" has this wire')
+    for key in bus.pins:
+        if key not in bus.wires:
+            problems.add((*path, key), f'is no wire of a bus of kind "{bus.kind}"; it has {" and ".join(bus.wires)}')
+
+
+def _chips_fit(parts: Parts, problems: Problems) -> None:
+    """What a profile says of a chip, against what is known of it."""
+    for sensor in parts.sensors.values():
+        facts = parts.chips.get(sensor.chip)
+        if facts is None:
+            continue
+        path = ("sensors", sensor.name)
+        bus = parts.buses.get(sensor.bus or "")
+        if facts.bus and sensor.bus is None:
+            problems.add((*path, "bus"), f"is missing: a {facts.title} is on a bus of kind {facts.bus}")
+        elif bus is not None and bus.kind != facts.bus:
+            on = f"is on a bus of kind {facts.bus}" if facts.bus else "is on no bus"
+            problems.add((*path, "bus"), f"is of kind {bus.kind}, and a {facts.title} {on}")
+        if facts.pin and sensor.pin is None:
+            problems.add((*path, "pin"), f"is missing: a {facts.title} has a pin of its own")
+        if sensor.address is not None and facts.addresses and sensor.address not in facts.addresses:
+            can = " or ".join(f"0x{address:02x}" for address in facts.addresses)
+            problems.add((*path, "address"), f"0x{sensor.address:02x}: a {facts.title} can only have {can}")
+        low, high = facts.supply_v
+        if not low <= LOGIC_V <= high and "5V" not in facts.pins.values():
+            problems.add(
+                (*path, "chip"), f"a {facts.title} wants {low:g} to {high:g} V, and the board gives {LOGIC_V:g} V"
+            )
+
+
+def _current_suffices(parts: Parts, problems: Problems) -> None:
+    """All at once, while the radio sends: then a weak supply breaks down."""
     if parts.board is None:
         return
-    for bus in parts.buses.values():
-        if bus.id not in parts.board.i2c_ids:
-            has = ", ".join(f"i2c{number}" for number in parts.board.i2c_ids) or "none"
-            problems.add(("buses", bus.name), f"{parts.board.title} has no such controller; it has: {has}")
+    takes = {parts.board.title: float(parts.board.radio_ma)}
+    takes |= {f"sensor {sensor.name}": sensor_ma(sensor, parts.chips) for sensor in parts.sensors.values()}
+    takes |= {f"output {output.name}": output.current_ma for output in parts.outputs.values()}
+    if (total := sum(takes.values())) > parts.board.gives_ma:
+        most = ", ".join(f"{who} {ma:g}" for who, ma in sorted(takes.items(), key=lambda one: -one[1])[:4] if ma)
+        problems.add(
+            ("node", "board"),
+            f"{parts.board.title} gives {parts.board.gives_ma} mA, and all of this takes up to {total:g} mA ({most}): "
+            "give something a supply of its own, and say current_ma = 0 there",
+        )
+
+
+def sensor_ma(sensor: Sensor, chips: Mapping[str, ChipFacts]) -> float:
+    """The most it takes: as the profile says, else what is known of the chip."""
+    if sensor.current_ma is not None:
+        return sensor.current_ma
+    facts = chips.get(sensor.chip)
+    return facts.current_ma if facts is not None else UNKNOWN_CHIP_MA
+
+
+def _outputs_fit(parts: Parts, problems: Problems) -> None:
+    for output in parts.outputs.values():
+        path = ("outputs", output.name)
+        for key, kind in _OF_KIND.items():
+            if getattr(output, key) is not None and output.kind != kind:
+                problems.add((*path, key), f"is for outputs of kind {kind}, and this is a {output.kind}")
+        if output.name in {command.name for command in COMMANDS}:
+            problems.add(path, "is the name of a command that every node has: call the output otherwise")
+    for wanted in parts.inputs.values():
+        path = ("inputs", wanted.name)
+        if wanted.toggles is not None and wanted.toggles not in parts.outputs:
+            hint = did_you_mean(wanted.toggles, parts.outputs)
+            problems.add((*path, "toggles"), f"there is no [outputs.{wanted.toggles}]{hint}")
+    for sensor in parts.sensors.values():
+        _tells_of("outputs", parts.outputs, sensor, problems)
+        _tells_of("inputs", parts.inputs, sensor, problems)
+
+
+def _tells_of(chip: str, of: Mapping[str, Table], sensor: Sensor, problems: Problems) -> None:
+    """The chips `outputs` and `inputs` measure what the node itself switches and is pressed."""
+    if sensor.chip != chip:
+        return
+    for name in sensor.quantities:
+        if name not in of:
+            hint = did_you_mean(name, of)
+            problems.add(("sensors", sensor.name, "quantities", name), f"there is no [{chip}.{name}]{hint}")
+
+
+def _power_fits(parts: Parts, problems: Problems) -> None:
+    power = parts.power
+    if power.supply == "battery" and power.battery_mah is None:
+        problems.add(("power", "battery_mah"), "is missing: how long the battery lasts depends on it")
+    if power.supply == "usb" and power.battery_mah is not None:
+        problems.add(("power", "battery_mah"), 'is for supply = "battery"')
+    if not power.deep_sleep:
+        if power.send_every_s:
+            problems.add(("power", "send_every_s"), "is for nodes that sleep: say deep_sleep = true")
+        return
+    if parts.board is not None and parts.board.chip == "rp2040":
+        problems.add(
+            ("power", "deep_sleep"),
+            f"{parts.board.title} forgets everything in deep sleep, the samples that wait too: take another board",
+        )
+    for sensor in parts.sensors.values():
+        if sensor.period_ms < _LEAST_SLEEP_MS:
+            problems.add(
+                ("sensors", sensor.name, "period_ms"),
+                f"a board that sleeps between samples starts anew for each: {_LEAST_SLEEP_MS} at least",
+            )
+    for kind, tables in (("outputs", parts.outputs), ("inputs", parts.inputs)):
+        for name, table in tables.items():
+            if getattr(table, "kind", "") != "led":
+                problems.add((kind, name), "a board in deep sleep drives no output and sees no button")
 
 
 def _addresses_differ(parts: Parts, problems: Problems) -> None:
@@ -128,18 +274,28 @@ class _Use:
     needs: frozenset[str]
     rests: Level | None
     allow_strap: bool
+    wants_pull: bool = False
+    """Whether the chip itself has to pull it to where it rests."""
 
 
 def _uses(parts: Parts) -> Iterator[_Use]:
     for bus in parts.buses.values():
-        for key, pin in bus.pins.items():  # pulled up by the bus's resistors
-            yield _Use(("buses", bus.name, key), pin, frozenset({"in", "out"}), "high", bus.allow_strap)
+        for key, pin in bus.pins.items():  # pulled up by the bus's resistors, of either kind
+            needs = {"in", "out"}
+            if bus.kind == "i2c" and parts.board is not None and parts.board.wires_i2c:
+                needs.add(f"{bus.name}_{key}")
+            yield _Use(("buses", bus.name, key), pin, frozenset(needs), "high", bus.allow_strap)
     for sensor in parts.sensors.values():
         for key, pin in sensor.pins.items():
-            yield _Use(("sensors", sensor.name, key), pin, frozenset({"in"}), None, sensor.allow_strap)
+            facts = parts.chips.get(sensor.chip)
+            need = facts.pin if facts is not None and facts.pin else "in"
+            yield _Use(("sensors", sensor.name, key), pin, frozenset({need}), None, sensor.allow_strap)
     for output in parts.outputs.values():
         for key, pin in output.pins.items():
             yield _Use(("outputs", output.name, key), pin, frozenset({"out"}), output.rests, output.allow_strap)
+    for button in parts.inputs.values():
+        for key, pin in button.pins.items():
+            yield _Use(("inputs", button.name, key), pin, frozenset({"in"}), button.rests, button.allow_strap, True)
 
 
 def _pins_fit(parts: Parts, problems: Problems) -> None:
@@ -162,8 +318,9 @@ def _pin_problem(use: _Use, pin: Pin) -> str | None:
     if pin.reserved:
         return f"{use.pin} is reserved: {pin.reserved}"
     if missing := use.needs - set(pin.can):
-        what = "is input only" if "out" in missing else "cannot be read"
-        return f"{use.pin} {what}"
+        return f"{use.pin} {_cannot(missing, pin)}"
+    if use.wants_pull and not pin.pulls:
+        return f"{use.pin} has no pull resistor of its own, which a button needs: take another pin"
     if pin.strap and pin.strap != use.rests and not use.allow_strap:
         rests = f"the circuit here pulls it {use.rests}" if use.rests else "nobody knows what the circuit here does"
         return (
@@ -171,6 +328,18 @@ def _pin_problem(use: _Use, pin: Pin) -> str | None:
             "take another pin, or say allow_strap = true if the circuit was made for it"
         )
     return None
+
+
+def _cannot(missing: frozenset[str], pin: Pin) -> str:
+    if "out" in missing:
+        return "is input only"
+    if "adc" in missing:
+        shared = "adc2" in pin.can
+        return "measures no voltage while Wi-Fi is on (it is on ADC2)" if shared else "measures no voltage (no ADC)"
+    if wire := next((ability for ability in missing if ability.startswith("i2c")), None):
+        bus, _, key = wire.partition("_")
+        return f"cannot be {key} of {bus} on this board"
+    return "cannot be read"
 
 
 def _ring_fits(parts: Parts, problems: Problems) -> None:
@@ -193,7 +362,7 @@ def _flash_lasts(parts: Parts, problems: Problems) -> None:
     sensors = parts.sensors.values()
     widest = max(len(sensor.quantities) for sensor in sensors)
     periods = [sensor.period_ms for sensor in sensors]
-    years = life_years(parts.board.flash_bytes, periods, widest, parts.delivery.power_loss)
+    years = life_years(parts.board.files_bytes, periods, widest, parts.delivery.power_loss)
     if years < _LEAST_YEARS:
         fastest = min(sensors, key=lambda sensor: sensor.period_ms)
         advice = (
@@ -211,7 +380,7 @@ def _flash_lasts(parts: Parts, problems: Problems) -> None:
 def _flash_holds_it(parts: Parts, problems: Problems) -> None:
     if parts.board is None:
         return
-    most = parts.board.flash_bytes - SYSTEM_BYTES - FIXED_BLOCKS * BLOCK_BYTES
+    most = parts.board.files_bytes - FIXED_BLOCKS * BLOCK_BYTES
     if parts.delivery.flash_bytes > most:
         problems.add(
             ("delivery", "flash_bytes"),
@@ -225,8 +394,12 @@ _RULES = (
     _values_fit,
     _labels_fit,
     _buses_fit,
+    _chips_fit,
     _addresses_differ,
     _pins_fit,
+    _outputs_fit,
+    _power_fits,
+    _current_suffices,
     _ring_fits,
     _flash_lasts,
     _flash_holds_it,

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.errors import ConfigError
 from gateway.profile.locate import driver, driver_places, firmware_dir
-from gateway.profile.model import Bus, Profile, Sensor
+from gateway.profile.model import Bus, Input, Output, Profile, Sensor
 
 
 def firmware_profile(profile: Profile) -> dict[str, Any]:
@@ -18,21 +18,38 @@ def firmware_profile(profile: Profile) -> dict[str, Any]:
         "node": profile.node.name,
         "buses": {name: _bus(bus) for name, bus in profile.buses.items()},
         "sensors": [_sensor(sensor) for sensor in profile.sensors.values()],
-        "outputs": [
-            {"name": output.name, "kind": output.kind, "pin": pin_number(output.pin), "active": output.active}
-            for output in profile.outputs.values()
-        ],
+        "outputs": [_output(output) for output in profile.outputs.values()],
+        "inputs": [_input(button) for button in profile.inputs.values()],
+        "power": {"deep_sleep": profile.power.deep_sleep, "send_every_ms": profile.power.send_every_s * 1000},
         "delivery": profile.delivery.model_dump(),
     }
 
 
 def _bus(bus: Bus) -> dict[str, Any]:
+    pins = {key: pin_number(pin) for key, pin in bus.pins.items()}
+    if bus.kind == "onewire":
+        return {"kind": bus.kind, **pins}
+    return {"kind": bus.kind, "id": bus.id, **pins, "frequency_hz": bus.frequency_hz}
+
+
+def _output(output: Output) -> dict[str, Any]:
+    more: dict[str, Any] = {}
+    if output.kind == "dimmer":
+        more = {"frequency_hz": output.frequency_hz or 1000}
+    elif output.kind == "pixels":
+        more = {"count": output.count or 1, "order": output.order or "GRB"}
+    pin = pin_number(output.pin)
+    return {"name": output.name, "kind": output.kind, "pin": pin, "active": output.active, **more}
+
+
+def _input(button: Input) -> dict[str, Any]:
+    toggles = {"toggles": button.toggles} if button.toggles else {}
     return {
-        "kind": bus.kind,
-        "id": bus.id,
-        "scl": pin_number(bus.scl),
-        "sda": pin_number(bus.sda),
-        "frequency_hz": bus.frequency_hz,
+        "name": button.name,
+        "kind": button.kind,
+        "pin": pin_number(button.pin),
+        "active": button.active,
+        **toggles,
     }
 
 

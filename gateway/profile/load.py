@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import ValidationError
-
-from gateway.errors import ConfigError
-from gateway.problems import Problems, did_you_mean, dotted
+from gateway.problems import did_you_mean
 from gateway.profile import driver, locate
 from gateway.profile.check import Parts, check
-from gateway.profile.model import Board, BoardFacts, Bus, Delivery, Node, Output, Pin, Profile, Quantity, Sensor, Table
-from gateway.toml_lines import KeyPath, line_of, syntax_error
-
-T = TypeVar("T", bound=Table)
-
-
-class ProfileError(ConfigError):
-    """A profile or board file is wrong. The text has one line per problem: `file:line: key.path: sentence`."""
+from gateway.profile.chips import chip_facts
+from gateway.profile.model import (
+    Board,
+    BoardFacts,
+    Bus,
+    ChipFacts,
+    Delivery,
+    Input,
+    Node,
+    Output,
+    Pin,
+    Power,
+    Profile,
+    Quantity,
+    Sensor,
+)
+from gateway.profile.tables import ProfileError, TomlFile
 
 
 def load_profile(path: Path) -> Profile:
     """The profile in the file `path`, checked, with its board inside. Raises ProfileError with all that is wrong."""
-    file = _File.read(path)
+    file = TomlFile.read(path)
     node, parts, board_report = _read_profile(file)
     check(parts, file.problems)
     _check_drivers(parts, file)
@@ -39,86 +42,24 @@ def load_profile(path: Path) -> Profile:
         buses=parts.buses,
         sensors=parts.sensors,
         outputs=parts.outputs,
+        inputs=parts.inputs,
+        power=parts.power,
         delivery=parts.delivery,
     )
 
 
 def load_board(path: Path) -> Board:
     """The board in the file `path`. Raises ProfileError with everything that is wrong."""
-    file = _File.read(path)
+    file = TomlFile.read(path)
     board = _read_board(file)
-    if board is None or file.problems.found:
-        raise ProfileError("\n".join(file.report()))
+    file.must_be_right()
+    assert board is not None  # noqa: S101 - for mypy: what is wrong has been raised
     return board
 
 
-@dataclass(slots=True)
-class _File:
-    """A TOML file under check."""
-
-    path: Path
-    text: str
-    data: dict[str, Any]
-    problems: Problems = field(default_factory=Problems)
-
-    @classmethod
-    def read(cls, path: Path) -> _File:
-        try:
-            text = path.read_text("utf-8")
-        except OSError as error:
-            raise ProfileError(f"{path}: cannot be read: {error.strerror or error}") from error
-        except UnicodeDecodeError as error:
-            raise ProfileError(f"{path}: is not UTF-8 text") from error
-        try:
-            return cls(path, text, tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            line, sentence = syntax_error(error, text)
-            raise ProfileError(f"{path}:{line}: not valid TOML: {sentence}") from error
-
-    def report(self) -> list[str]:
-        """The problems as lines of text, in the order of the file."""
-        placed = [(line_of(self.text, p.path) or 1, dotted(p.path), p.sentence) for p in self.problems.found]
-        return [f"{self.path}:{line}: {key}: {sentence}" for line, key, sentence in sorted(placed)]
-
-    def known_keys(self, *known: str) -> None:
-        for key in self.data:
-            if key not in known:
-                self.problems.add((key,), "unknown key" + did_you_mean(key, known))
-
-    def table(self, model: type[T], path: KeyPath, data: object) -> T | None:
-        """`data`, which stands at `path`, as `model`. None, with the problems noted, where it is wrong."""
-        try:
-            return model.model_validate_json(json.dumps(data, default=str))
-        except ValidationError as error:
-            self.problems.add_all(error, model, path)
-            return None
-
-    def tables(self, model: type[T], path: KeyPath, data: object) -> dict[str, T]:
-        """The good ones among the tables in `data`. Their names are their keys; a title is by default the name."""
-        if not isinstance(data, dict):
-            self.problems.add(path, "must be a table of tables")
-            return {}
-        good = {}
-        for name, content in data.items():
-            here = (*path, name)
-            table = self.table(model, here, self._named(model, here, content))
-            if table is not None:
-                good[name] = table
-        return good
-
-    def _named(self, model: type[Table], path: KeyPath, content: object) -> object:
-        if not isinstance(content, dict):
-            return content
-        if "name" in content:
-            self.problems.add((*path, "name"), "a table's name is its key: leave this out")
-        name = str(path[-1])
-        title = {"title": name.replace("_", " ").capitalize()} if "title" in model.model_fields else {}
-        return {**title, **content, "name": name}
-
-
-def _read_profile(file: _File) -> tuple[Node | None, Parts, list[str]]:
+def _read_profile(file: TomlFile) -> tuple[Node | None, Parts, list[str]]:
     """The good parts of a profile, and what is wrong with its board's file."""
-    file.known_keys("node", "buses", "sensors", "outputs", "delivery")
+    file.known_keys("node", "buses", "sensors", "outputs", "inputs", "power", "delivery")
     data = file.data
     node = file.table(Node, ("node",), data.get("node", {}))
     board, board_report = _find_board(node, file) if node else (None, [])
@@ -129,14 +70,17 @@ def _read_profile(file: _File) -> tuple[Node | None, Parts, list[str]]:
         named_buses=frozenset(named_buses if isinstance(named_buses, dict) else ()),
         sensors=file.tables(Sensor, ("sensors",), _with_quantities(file, data.get("sensors", {}))),
         outputs=file.tables(Output, ("outputs",), data.get("outputs", {})),
+        inputs=file.tables(Input, ("inputs",), data.get("inputs", {})),
+        power=file.table(Power, ("power",), data.get("power", {})) or Power(),
         delivery=file.table(Delivery, ("delivery",), data.get("delivery", {})) or Delivery(),
     )
+    parts.chips = _chips(parts, file, board_report)
     if not data.get("sensors"):
         file.problems.add(("sensors",), "is missing: a node has at least one sensor, such as [sensors.climate]")
     return node, parts, board_report
 
 
-def _with_quantities(file: _File, sensors: object) -> object:
+def _with_quantities(file: TomlFile, sensors: object) -> object:
     """`sensors` with only their good quantities, so that a wrong one does not hide what else is wrong."""
     if not isinstance(sensors, dict):
         return sensors
@@ -146,7 +90,7 @@ def _with_quantities(file: _File, sensors: object) -> object:
     }
 
 
-def _good_quantities(file: _File, sensor: str, content: dict[str, Any]) -> dict[str, Any]:
+def _good_quantities(file: TomlFile, sensor: str, content: dict[str, Any]) -> dict[str, Any]:
     path = ("sensors", sensor, "quantities")
     given = content.get("quantities", {})
     if given == {}:
@@ -154,7 +98,7 @@ def _good_quantities(file: _File, sensor: str, content: dict[str, Any]) -> dict[
     return {name: quantity.model_dump() for name, quantity in file.tables(Quantity, path, given).items()}
 
 
-def _find_board(node: Node, file: _File) -> tuple[Board | None, list[str]]:
+def _find_board(node: Node, file: TomlFile) -> tuple[Board | None, list[str]]:
     node_dir = file.path.parent
     path = locate.find_board(node.board, node_dir)
     if path is None:
@@ -168,7 +112,21 @@ def _find_board(node: Node, file: _File) -> tuple[Board | None, list[str]]:
         return None, str(error).splitlines()
 
 
-def _read_board(file: _File) -> Board | None:
+def _chips(parts: Parts, file: TomlFile, report: list[str]) -> dict[str, ChipFacts]:
+    """What is known of the chips in use. What is wrong with their files goes to `report`."""
+    known = {}
+    for chip in sorted({sensor.chip for sensor in parts.sensors.values()}):
+        try:
+            facts = chip_facts(chip, file.path.parent)
+        except ProfileError as error:
+            report.extend(str(error).splitlines())
+            continue
+        if facts is not None:
+            known[chip] = facts
+    return known
+
+
+def _read_board(file: TomlFile) -> Board | None:
     file.known_keys("board", "pins")
     facts = file.table(BoardFacts, ("board",), file.data.get("board", {}))
     pins = file.data.get("pins", {})
@@ -180,10 +138,10 @@ def _read_board(file: _File) -> Board | None:
         file.problems.add(("board", "name"), f'must be "{file.path.stem}", as the file is called')
     if facts is None or file.problems.found:
         return None
-    return file.table(Board, (), {**facts.model_dump(), "pins": {n: p.model_dump() for n, p in good.items() if p}})
+    return file.table(Board, (), {**file.data["board"], "pins": {n: p.model_dump() for n, p in good.items() if p}})
 
 
-def _check_drivers(parts: Parts, file: _File) -> None:
+def _check_drivers(parts: Parts, file: TomlFile) -> None:
     node_dir = file.path.parent
     for sensor in parts.sensors.values():
         path = ("sensors", sensor.name)

@@ -57,6 +57,14 @@ def boards(node_dir: Path) -> list[str]:
     return sorted({file.stem for folder in folders for file in folder.glob("*.toml")})
 
 
+def chip_file(chip: str, node_dir: Path) -> Path | None:
+    """`<chip>.toml` with what is known of a chip: the node's own comes before ours."""
+    for folder in (node_dir, hardware_dir()):
+        if (file := folder / "chips" / f"{chip}.toml").is_file():
+            return file
+    return None
+
+
 def driver(chip: str, node_dir: Path) -> Path | None:
     """The driver of `chip`: the node's own comes before ours."""
     for file in driver_places(chip, node_dir):

@@ -36,8 +36,11 @@ def _node_name(text: str) -> str:
 
 
 def _bus_name(text: str) -> str:
-    if not re.fullmatch(r"i2c[0-9]", text):
-        raise ValueError(f'"{text}" is not a bus: it is called after the controller it uses, i2c0 or i2c1')
+    if not re.fullmatch(r"(i2c|onewire)[0-9]", text):
+        raise ValueError(
+            f'"{text}" is not a bus: it is called after its kind and number; of I2C that is the controller it uses, '
+            "i2c0 or i2c1; of 1-Wire any, onewire0"
+        )
     return text
 
 
@@ -50,6 +53,12 @@ def _pin_name(text: str) -> str:
 def _title(text: str) -> str:
     if not 1 <= len(text) <= 64 or not text.isprintable():
         raise ValueError("must be 1 to 64 characters that can be printed")
+    return text
+
+
+def _text(text: str) -> str:
+    if not 1 <= len(text) <= 300 or not text.isprintable():
+        raise ValueError("must be 1 to 300 characters that can be printed")
     return text
 
 
@@ -84,11 +93,13 @@ NodeName = Annotated[str, AfterValidator(_node_name)]
 BusName = Annotated[str, AfterValidator(_bus_name)]
 PinName = Annotated[str, AfterValidator(_pin_name)]
 Title = Annotated[str, AfterValidator(_title)]
+Text = Annotated[str, AfterValidator(_text)]
 Unit = Annotated[str, AfterValidator(_unit)]
 Range = Annotated[tuple[float, float], AfterValidator(_range)]
 Precision = Annotated[float, AfterValidator(_precision)]
 Scalar = Annotated[Any, AfterValidator(_scalar)]
 Level = Literal["low", "high"]
+Ability = Literal["in", "out", "adc", "adc2", "dac", "touch", "i2c0_scl", "i2c0_sda", "i2c1_scl", "i2c1_sda"]
 
 
 class Table(BaseModel):
@@ -109,7 +120,9 @@ class Node(Table):
 class Pin(Table):
     """What a pin of a board can do, and what it must not."""
 
-    can: tuple[Literal["in", "out", "adc", "dac", "touch"], ...] = Field(min_length=1)
+    can: tuple[Ability, ...] = Field(min_length=1)
+    """`adc2`: an ADC that cannot be read while Wi-Fi is on. `i2c0_scl` and the like: for boards on which a controller
+    reaches only some pins."""
     header: Title
     """Where it is on the board, as printed in its manual: `J2-7`."""
     strap: Level | None = None
@@ -117,6 +130,8 @@ class Pin(Table):
     reserved: Title | None = None
     """What the board itself uses it for; nothing else may."""
     note: Title | None = None
+    pulls: bool = True
+    """Whether the chip can pull it up or down by itself."""
 
 
 class BoardFacts(Table):
@@ -124,14 +139,40 @@ class BoardFacts(Table):
 
     name: NodeName
     title: Title
-    chip: Literal["esp32"]
+    chip: Literal["esp32", "esp32c3", "esp32s3", "rp2040"]
     flash_bytes: int = Field(ge=1 << 20)
     heap_bytes: int = Field(ge=1 << 15)
     """What MicroPython's collector has to give."""
     supply_ma: int = Field(ge=1)
-    """What its 3.3 V output gives, the module's own current included."""
+    """What it can be fed with, the module's own current included."""
     i2c_ids: tuple[int, ...]
     """The I2C controllers it has."""
+    # What follows concerns check and documents alone, and so is no part of what a board or the gateway keeps.
+    system_bytes: int = Field(default=2 << 20, ge=1 << 19, exclude=True)
+    """What MicroPython itself takes of the flash."""
+    regulator_ma: int | None = Field(default=None, ge=1, exclude=True)
+    """What its 3.3 V regulator gives, the module's own current included. None: as much as `supply_ma`."""
+    radio_ma: int = Field(default=240, ge=1, exclude=True)
+    """What the module takes for moments while it sends."""
+    idle_ma: float = Field(default=80, gt=0, exclude=True)
+    """What it takes on average while it runs, Wi-Fi on."""
+    sleep_ma: float = Field(default=10, gt=0, exclude=True)
+    """What the whole board takes in deep sleep, its regulator and lights included."""
+    power_pins: dict[Title, tuple[Title, ...]] = Field(default={}, exclude=True)
+    """Where its supply is on the headers: `3V3`, `5V`, `GND`."""
+    price_eur: float | None = Field(default=None, ge=0, exclude=True)
+    link: Text | None = Field(default=None, exclude=True)
+    """The maker's document that the pins are from."""
+
+    @property
+    def files_bytes(self) -> int:
+        """Of its flash, for files."""
+        return max(0, self.flash_bytes - self.system_bytes)
+
+    @property
+    def gives_ma(self) -> int:
+        """What 3.3 V is good for, the module's own current included."""
+        return min(self.supply_ma, self.regulator_ma or self.supply_ma)
 
 
 class Board(BoardFacts):
@@ -139,15 +180,24 @@ class Board(BoardFacts):
 
     pins: dict[PinName, Pin]
 
+    @property
+    def wires_i2c(self) -> bool:
+        """Whether its I2C controllers reach only some pins. (An ESP32's reach all.)"""
+        return any(ability.startswith("i2c") for pin in self.pins.values() for ability in pin.can)
+
 
 class Bus(Table):
     """Wires that several sensors share: `[buses.i2c0]`. The digit of its name is the number of the controller."""
 
     name: BusName
-    kind: Literal["i2c"]
-    scl: PinName
-    sda: PinName
+    kind: Literal["i2c", "onewire"]
+    scl: PinName | None = None
+    sda: PinName | None = None
+    """I2C's two wires."""
+    data: PinName | None = None
+    """1-Wire's one."""
     frequency_hz: int = Field(default=400_000, ge=1_000, le=1_000_000)
+    """Of I2C."""
     allow_strap: bool = False
     """True: the circuit on a strapping pin was looked at, and leaves it alone while the chip starts."""
 
@@ -157,9 +207,15 @@ class Bus(Table):
         return int(self.name[-1])
 
     @property
+    def wires(self) -> tuple[str, ...]:
+        """The keys that name its pins."""
+        return ("scl", "sda") if self.kind == "i2c" else ("data",)
+
+    @property
     def pins(self) -> dict[str, str]:
-        """Pin by the key that names it."""
-        return {"scl": self.scl, "sda": self.sda}
+        """Pin by the key that names it; only those there are."""
+        given = {"scl": self.scl, "sda": self.sda, "data": self.data}
+        return {key: pin for key, pin in given.items() if pin}
 
 
 class Quantity(Table):
@@ -206,6 +262,8 @@ class Sensor(Table):
     options: dict[Name, Scalar] = {}
     """Whatever else this chip's driver wants to know."""
     quantities: dict[Name, Quantity]
+    current_ma: float | None = Field(default=None, ge=0, exclude=True)
+    """The most it takes from 3.3 V. None: what hardware/chips/<chip>.toml says."""
 
     @property
     def pins(self) -> dict[str, str]:
@@ -216,12 +274,20 @@ class Output(Table):
     """Something the node switches: `[outputs.<name>]`."""
 
     name: Name
-    kind: Literal["led"]
+    kind: Literal["led", "relay", "dimmer", "pixels"]
     pin: PinName
     active: Level = "high"
     """The level that switches it on; it rests at the other one."""
     allow_strap: bool = False
     title: Title
+    frequency_hz: int | None = Field(default=None, ge=10, le=40_000)
+    """Of a dimmer's pulses; None: 1000."""
+    count: int | None = Field(default=None, ge=1, le=256)
+    """Of pixels: how many are in the row; None: 1."""
+    order: Literal["GRB", "RGB"] | None = None
+    """Of pixels: in which order they take their colours; None: GRB."""
+    current_ma: float = Field(default=0, ge=0, exclude=True)
+    """The most it takes from 3.3 V. 0: what it switches has a supply of its own, or takes next to nothing."""
 
     @property
     def rests(self) -> Level:
@@ -231,6 +297,68 @@ class Output(Table):
     @property
     def pins(self) -> dict[str, str]:
         return {"pin": self.pin}
+
+
+class Input(Table):
+    """Something a person presses: `[inputs.<name>]`."""
+
+    name: Name
+    kind: Literal["button"]
+    pin: PinName
+    active: Level = "low"
+    """The level it has while it is pressed; the board pulls it to the other one."""
+    toggles: Name | None = None
+    """The output that each press switches, whether or not there is a gateway."""
+    allow_strap: bool = False
+    title: Title
+
+    @property
+    def rests(self) -> Level:
+        return "low" if self.active == "high" else "high"
+
+    @property
+    def pins(self) -> dict[str, str]:
+        return {"pin": self.pin}
+
+
+class Power(Table):
+    """What the node lives on: `[power]`."""
+
+    supply: Literal["usb", "battery"] = "usb"
+    battery_mah: int | None = Field(default=None, ge=10, le=1_000_000)
+    """What its battery holds."""
+    deep_sleep: bool = False
+    """Whether the board sleeps between samples; it then runs from its start at each of them."""
+    send_every_s: int = Field(default=0, ge=0, le=86_400)
+    """How long samples may wait on the board before Wi-Fi is switched on for them; 0: each time it wakes."""
+
+
+class ChipFacts(Table):
+    """`hardware/chips/<chip>.toml`: what is not of a profile, since it is the same for each chip of this kind."""
+
+    name: Name
+    title: Title
+    datasheet: Text
+    bus: Literal["i2c", "onewire"] | None = None
+    """The kind of bus it is on."""
+    addresses: tuple[int, ...] = ()
+    """On I2C: those it can be set to."""
+    pin: Literal["adc"] | None = None
+    """What a pin of its own must be able to do."""
+    supply_v: tuple[float, float] = (3.0, 3.6)
+    current_ma: float = Field(default=0, ge=0)
+    """The most it takes while it measures."""
+    sleep_ma: float = Field(default=0, ge=0)
+    """What it takes between measurements."""
+    price_eur: float = Field(default=0, ge=0)
+    part: Text | None = None
+    """What to buy. None: nothing."""
+    look_for: Text | None = None
+    """... and what to look for."""
+    pins: dict[Title, Literal["3V3", "5V", "GND", "scl", "sda", "data", "pin"]] = {}
+    """Of the usual breakout: where each goes."""
+    notes: tuple[Text, ...] = ()
+    """For whoever wires it."""
 
 
 class Delivery(Table):
@@ -276,12 +404,26 @@ class CommandSpec:
         return ""
 
 
+_ARGUMENTS = {"relay": ("on", "On", 1), "dimmer": ("percent", "Percent", 100)}
+
+
+def output_command(output: Output) -> CommandSpec:
+    """The command that switches `output`, which is not an LED; it is called after it."""
+    if output.kind == "pixels":
+        colours = ("red", "green", "blue")
+        args = tuple(ArgSpec(colour, colour.capitalize(), low=0, high=255, default=0) for colour in colours)
+    else:
+        name, title, high = _ARGUMENTS[output.kind]
+        args = (ArgSpec(name, title, low=0, high=high, default=high),)
+    return CommandSpec(output.name, output.title, args)
+
+
 COMMANDS = (
     CommandSpec("ping", "Ping"),
     CommandSpec("identify", "Identify", (ArgSpec("seconds", "Seconds", low=1, high=60, default=5),)),
     CommandSpec("restart", "Restart"),
 )
-"""Every node of our firmware has these."""
+"""Every node of our firmware has these; no output may be called so."""
 
 
 class Profile(Table):
@@ -292,6 +434,8 @@ class Profile(Table):
     buses: dict[BusName, Bus] = {}
     sensors: dict[Name, Sensor]
     outputs: dict[Name, Output] = {}
+    inputs: dict[Name, Input] = {}
+    power: Power = Power()
     delivery: Delivery = Delivery()
 
     @cached_property
@@ -308,7 +452,9 @@ class Profile(Table):
 
     @property
     def commands(self) -> tuple[CommandSpec, ...]:
-        return COMMANDS
+        """What it can be asked to do. An LED is for `identify` and for what the board itself has to show."""
+        switched = [output for output in self.outputs.values() if output.kind != "led"]
+        return (*COMMANDS, *map(output_command, switched))
 
     def command(self, name: str) -> CommandSpec | None:
         return next((spec for spec in self.commands if spec.name == name), None)

@@ -12,8 +12,6 @@ from typing import Final, Literal
 
 BLOCK_BYTES: Final = 4096
 _ENDURANCE: Final = 100_000
-SYSTEM_BYTES: Final = 2 << 20
-"""What MicroPython itself takes of the flash (partitions-4MiB.csv)."""
 FIXED_BLOCKS: Final = 96
 """Of the file system: our firmware (44 blocks) and what a person may put there."""
 _DOWN_SHARE: Final = 0.1
@@ -53,11 +51,11 @@ def erases_a_day(periods_ms: Iterable[int], widest: int, power_loss: Literal["no
 
 
 def life_years(
-    flash_bytes: int, periods_ms: Iterable[int], widest: int, power_loss: Literal["none", "unsent"]
+    files_bytes: int, periods_ms: Iterable[int], widest: int, power_loss: Literal["none", "unsent"]
 ) -> float:
-    """Years until the flash of a board with `flash_bytes` is worn out, a tenth of them without a gateway."""
+    """Years until the flash of a board with `files_bytes` for files is worn out, a tenth of them without a gateway."""
     periods = list(periods_ms)
-    blocks = max(1, (flash_bytes - SYSTEM_BYTES) // BLOCK_BYTES - FIXED_BLOCKS)
+    blocks = max(1, files_bytes // BLOCK_BYTES - FIXED_BLOCKS)
     a_day = (1 - _DOWN_SHARE) * erases_a_day(periods, widest, power_loss, online=True)
     a_day += _DOWN_SHARE * erases_a_day(periods, widest, power_loss, online=False)
     return blocks * _ENDURANCE / a_day / 365

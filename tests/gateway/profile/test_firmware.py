@@ -46,6 +46,8 @@ def test_the_boards_profile_holds_what_the_firmware_uses_and_nothing_else(profil
             },
         ],
         "outputs": [{"name": "led", "kind": "led", "pin": 2, "active": "high"}],
+        "inputs": [],
+        "power": {"deep_sleep": False, "send_every_ms": 0},
         "delivery": {"ram_samples": 512, "power_loss": "unsent", "flash_bytes": 1 << 20},
     }
 

@@ -15,6 +15,15 @@ from tests.toml_text import toml
 
 BOARD = (hardware_dir() / "boards" / "esp32-devkitc.toml").read_text("utf-8")
 LED = '[outputs.led]\nkind = "led"\npin = "GPIO2"\n'
+ONEWIRE = """[buses.onewire0]
+kind = "onewire"
+data = "GPIO4"
+[sensors.water]
+chip = "vitals"
+bus = "onewire0"
+period_ms = 1000
+quantities = { uptime2 = { unit = "s", range = [0, 1], precision = 1 } }
+"""
 TEMPERATURE = 'temperature = { unit = "°C", range = [-40, 85], precision = 0.01,'
 
 
@@ -78,15 +87,18 @@ def test_all_problems_come_together_in_the_order_of_the_file(tmp_path):
             ('[outputs.led]\nkind = "led"', '[outputs]\nled = 5\n[outputs.lamp]\nkind = "led"'),
             "outputs.led: must be a table, not 5",
         ),
-        (('kind = "i2c"', 'kind = "spi"'), 'buses.i2c0.kind: must be "i2c", not "spi"'),
-        (('kind = "led"', 'kind = "relay"'), 'outputs.led.kind: must be "led", not "relay"'),
+        (('kind = "i2c"', 'kind = "spi"'), 'buses.i2c0.kind: must be "i2c" or "onewire", not "spi"'),
+        (
+            ('kind = "led"', 'kind = "lamp"'),
+            'outputs.led.kind: must be "led", "relay", "dimmer" or "pixels", not "lamp"',
+        ),
         (('"unsent"', '"everything"'), 'delivery.power_loss: must be "none" or "unsent", not "everything"'),
         (("ram_samples = 512", "ram_samples = 15"), "delivery.ram_samples: must be at least 16, not 15"),
         # names
         (("[sensors.vitals]\n", '[sensors."Vi tals"]\nx = 1\n[sensors.vitals]\n'), '"Vi tals" is not a name'),
         (("\nhumidity =", "\nHumidity ="), '"Humidity" is not a name: a small letter'),
         (('name = "climate-node"', 'name = "climate/node"'), 'node.name: "climate/node" is not a name'),
-        (("[buses.i2c0]", "[buses.wires]"), '"wires" is not a bus: it is called after the controller it uses'),
+        (("[buses.i2c0]", "[buses.wires]"), '"wires" is not a bus: it is called after its kind and number'),
         (('chip = "bme280"', 'chip = "../x"'), '"../x" is not a name'),
         (('board = "esp32-devkitc"', 'board = "../x"'), 'node.board: "../x" is not a name'),
         (
@@ -130,6 +142,60 @@ def test_all_problems_come_together_in_the_order_of_the_file(tmp_path):
             ('[sensors.vitals]\nchip = "vitals"', '[sensors.vitals]\nchip = "vitals"\nbus = "i2c0"\naddress = 118'),
             "sensors.vitals.address: sensor climate answers to 0x76 on i2c0 already",
         ),
+        (('scl = "GPIO22"\n', ""), 'buses.i2c0.scl: is missing: a bus of kind "i2c" has this wire'),
+        (
+            ('scl = "GPIO22"', 'scl = "GPIO22"\ndata = "GPIO4"'),
+            'buses.i2c0.data: is no wire of a bus of kind "i2c"; it has scl and sda',
+        ),
+        (
+            ("[buses.i2c0]", '[buses.onewire0]\nkind = "i2c"\nscl = "GPIO4"\nsda = "GPIO5"\n[buses.i2c0]'),
+            'buses.onewire0.kind: is "i2c", so the bus is called i2c0',
+        ),
+        (
+            ("[buses.i2c0]", '[buses.onewire0]\nkind = "onewire"\ndata = "GPIO34"\n[buses.i2c0]'),
+            "buses.onewire0.data: GPIO34 is input only",
+        ),
+        (
+            ("[sensors.vitals]\n", ONEWIRE + "address = 0x28\n[sensors.vitals]\n"),
+            'sensors.water.address: is for I2C; on 1-Wire, options.rom = "28..." names one of several',
+        ),
+        # what is known of a chip
+        (("address = 0x76", "address = 0x75"), "sensors.climate.address: 0x75: a BME280 can only have 0x76 or 0x77"),
+        (
+            ('bus = "i2c0"\naddress = 0x76\n', ""),
+            "sensors.climate.bus: is missing: a BME280 is on a bus of kind i2c",
+        ),
+        (
+            ('chip = "vitals"\n', 'chip = "vitals"\ncurrent_ma = 300\n'),
+            "node.board: ESP32-DevKitC V4 gives 500 mA, and all of this takes up to 540.72 mA "
+            "(sensor vitals 300, ESP32-DevKitC V4 240, sensor climate 0.72): give something",
+        ),
+        # outputs and inputs
+        (('active = "high"', "count = 3"), "outputs.led.count: is for outputs of kind pixels, and this is a led"),
+        (
+            ("[outputs.led]", '[outputs.restart]\nkind = "relay"\npin = "GPIO4"\n[outputs.led]'),
+            "outputs.restart: is the name of a command that every node has",
+        ),
+        (
+            ("[outputs.led]", '[inputs.key]\nkind = "button"\npin = "GPIO4"\ntoggles = "lad"\n[outputs.led]'),
+            'inputs.key.toggles: there is no [outputs.lad]; did you mean "led"?',
+        ),
+        (
+            ("[outputs.led]", '[inputs.key]\nkind = "button"\npin = "GPIO34"\n[outputs.led]'),
+            "inputs.key.pin: GPIO34 has no pull resistor of its own, which a button needs",
+        ),
+        (
+            ("[outputs.led]", '[inputs.key]\nkind = "button"\npin = "GPIO2"\n[outputs.led]'),
+            "inputs.key.pin: GPIO2 must be low while the chip starts, and the circuit here pulls it high",
+        ),
+        # power
+        (("[delivery]", '[power]\nsupply = "battery"\n[delivery]'), "power.battery_mah: is missing: how long"),
+        (("[delivery]", "[power]\nbattery_mah = 2000\n[delivery]"), 'power.battery_mah: is for supply = "battery"'),
+        (("[delivery]", "[power]\nsend_every_s = 60\n[delivery]"), "power.send_every_s: is for nodes that sleep"),
+        (
+            ("[delivery]", "[power]\ndeep_sleep = true\n[delivery]"),
+            "sensors.climate.period_ms: a board that sleeps between samples starts anew for each: 5000 at least",
+        ),
         # pins
         (('scl = "GPIO22"', 'scl = "GPIO2"'), "buses.i2c0.scl: GPIO2 must be low while the chip starts"),
         (('scl = "GPIO22"', 'scl = "GPIO21"'), "buses.i2c0.sda: GPIO21 is used by buses.i2c0.scl already"),
@@ -164,7 +230,10 @@ def test_all_problems_come_together_in_the_order_of_the_file(tmp_path):
             ('board = "esp32-devkitc"', 'board = "esp32-devkit"'),
             'no board is called "esp32-devkit"; did you mean "esp32-devkitc"?',
         ),
-        (('board = "esp32-devkitc"', 'board = "z80"'), 'no board is called "z80"; there are: esp32-devkitc'),
+        (
+            ('board = "esp32-devkitc"', 'board = "z80"'),
+            'no board is called "z80"; there are: esp32-c3, esp32-devkitc, esp32-s3, rp2-pico-w',
+        ),
     ],
 )  # fmt: skip - one mistake a line
 def test_a_mistake_is_said_once_with_its_key(tmp_path, change, says):
@@ -307,7 +376,7 @@ def test_a_boards_mistakes_come_together_with_their_lines(tmp_path):
     text = board_problems(
         tmp_path,
         ("heap_bytes = 163840", "heap = 163840"),
-        ('can = ["in", "adc"], header = "J2-5"', 'can = ["in", "digital"], header = "J2-5"'),
+        ('can = ["in", "adc"], pulls = false, header = "J2-5"', 'can = ["in", "digital"], header = "J2-5"'),
         ('strap = "high", header = "J3-10"', 'strap = 1, header = "J3-10"'),
     )
     lines = text.splitlines()
@@ -326,7 +395,10 @@ def test_a_boards_mistakes_come_together_with_their_lines(tmp_path):
         (('name = "esp32-devkitc"', 'name = "other"'), 'board.name: must be "esp32-devkitc", as the file is called'),
         (("[pins]", "[pinz]"), 'pinz: unknown key; did you mean "pins"?'),
         (("GPIO4 =", "D4x ="), '"D4x" is not a pin'),
-        (('chip = "esp32"', 'chip = "avr"'), 'board.chip: must be "esp32", not "avr"'),
+        (
+            ('chip = "esp32"', 'chip = "avr"'),
+            'board.chip: must be "esp32", "esp32c3", "esp32s3" or "rp2040", not "avr"',
+        ),
     ],
 )
 def test_a_boards_mistake_is_said(tmp_path, change, says):
