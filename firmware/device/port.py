@@ -68,6 +68,10 @@ def bus(config):
     if config["kind"] == "i2c":
         scl, sda = machine.Pin(config["scl"]), machine.Pin(config["sda"])
         return machine.I2C(config["id"], scl=scl, sda=sda, freq=config["frequency_hz"])
+    if config["kind"] == "onewire":
+        import onewire  # most nodes have none
+
+        return onewire.OneWire(machine.Pin(config["data"]))
     raise ValueError("a bus of kind '%s' is not supported" % config["kind"])
 
 

@@ -69,6 +69,9 @@ def solder(circuit, hardware):
         chip.taken_at = sensor["taken_at"]
         if sensor.get("bus"):
             bus = buses[sensor["bus"]]
+            if bus["kind"] == "onewire":
+                hardware.onewire_chips.setdefault(bus["data"], []).append(chip)
+                continue
             solder_i2c(bus["scl"], bus["sda"], sensor["address"], chip, hardware)
         elif hasattr(chip, "rssi"):
             hardware.radio = chip
