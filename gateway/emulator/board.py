@@ -20,7 +20,7 @@ from typing import Any, Final
 from gateway.config import write_private
 from gateway.emulator import page as hardware
 from gateway.emulator.console import Console
-from gateway.emulator.image import Content, FlashImage
+from gateway.emulator.image import BLOCKS, Content, FlashImage
 from gateway.emulator.interpreter import Interpreter, find_interpreter, need_raw_repl
 from gateway.emulator.page import HardwarePage
 from gateway.emulator.process import BoardProcess, Lines
@@ -71,6 +71,21 @@ class Ending:
     """How many were complete by then, over all boots."""
     wdt_feeds: int
     """... and how often the watchdog had been fed."""
+
+
+@dataclass(frozen=True)
+class FlashWear:
+    """Erases per block. NOR flash is good for 100,000 of each."""
+
+    blocks: tuple[int, ...]
+
+    @property
+    def worst(self) -> int:
+        return max(self.blocks)
+
+    @property
+    def mean(self) -> float:
+        return sum(self.blocks) / len(self.blocks)
 
 
 class EmulatedBoard:
@@ -217,6 +232,23 @@ class EmulatedBoard:
         if self._supervisor is not None:
             await asyncio.wait([self._supervisor])
 
+    async def brown_out(self, torn: float | None = None, wait_s: float = 2) -> None:
+        """The supply sags for a moment: the chip resets itself as after power-up, and its RTC memory is gone. With
+        `torn` in the next flash operation, as `cut_power_at` does; where none comes within `wait_s`, all the same."""
+        if torn is not None:
+            await self.cut_power_within(wait_s, 1, torn)
+        await self.power_cut()
+        await self.start()
+
+    async def cut_power_within(self, wait_s: float, operation: int, torn: float) -> None:
+        """`cut_power_at`, or the power goes after `wait_s` where the board does not do so much."""
+        self.cut_power_at(operation, torn)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self.off()
+        self.cut_power_at(None)
+        await self.power_cut()
+
     def cut_power_at(self, operation: int | None, torn: float = 0.5) -> None:
         """Take the power away inside a flash operation: the `operation`-th erase or program from now on (1 is the
         next), when the part `torn` (0 to 1) of its bytes is done. None: never. Holds over stops and starts, until it
@@ -245,6 +277,22 @@ class EmulatedBoard:
             raise ConfigError(f'"{fault}" is no fault of a sensor; there are: {", ".join(hardware.FAULTS)}')
         with self._writing() as page:
             page.set_fault(sensor, fault)
+
+    def out_of_reach(self, gone: bool) -> None:
+        """Whether its Wi-Fi networks are: what was joined is lost, and joined again by the chip itself when they are
+        back. (What is open on the network stays open: the board's program is to close it.)"""
+        with self._writing() as page:
+            page.set("wifi_gone", int(gone))
+
+    def show_rssi(self, dbm: int | None) -> None:
+        """What the radio says of its signal; None: what it is by itself."""
+        with self._writing() as page:
+            page.set("rssi", dbm or 0)
+
+    def run_fast(self, ppm: int) -> None:
+        """The board's clock gains so many millionths; less than 0: it loses. Ticks go on from where they are."""
+        with self._writing() as page:
+            page.set("clock_ppm", ppm)
 
     def faults(self) -> dict[str, str]:
         """What is wrong just now, by sensor; a chip that was stuck and has been freed is not in it any more."""
@@ -378,6 +426,11 @@ class EmulatedBoard:
     def flash_bytes(self) -> int:
         """What those wrote."""
         return self._read("flash_bytes")
+
+    def flash_wear(self) -> FlashWear:
+        """How often the board itself has erased each block of its flash."""
+        with self._reading() as page:
+            return FlashWear(page.block_erases() if page else (0,) * BLOCKS)
 
     @property
     def flash_operations(self) -> int:

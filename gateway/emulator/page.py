@@ -33,12 +33,14 @@ FIELDS: Final[dict[str, tuple[int, str]]] = {
     "sleep_ms": (40, "<Q"),  # of the deep sleep under way; 0: until a reset
     "flash_erases": (48, "<Q"),
     "wifi_status": (56, "<I"),  # as WLAN.status() has it; 0: radio off
-    "rssi": (60, "<i"),
+    "rssi": (60, "<i"),  # written by the host: what the radio shows of the signal; 0: what it is by itself
     "flash_programs": (64, "<Q"),  # completed, like flash_erases
     "flash_bytes": (72, "<Q"),  # programmed
     "flash_cut_at": (80, "<Q"),  # written by the host: the power goes in this operation (erases and programs counted
     #                               together, over all boots, from 1); 0: never
     "flash_cut_torn": (88, "<I"),  # ... when so much of it is done, in 65,536ths
+    "wifi_gone": (92, "<I"),  # written by the host: no network is in reach
+    "clock_ppm": (96, "<i"),  # written by the host: so much too fast runs the board's clock
     "pins": (256, "64B"),  # written by the board: 1 level, 2 is an output, 4 in use
     "driven": (320, "64B"),  # written by the host: 0 nothing connected, 1 pulled low, 2 pulled high
     "pwm": (384, "128I"),  # written by the board, per pin: frequency (0: none) and duty in 65,536ths
@@ -46,6 +48,7 @@ FIELDS: Final[dict[str, tuple[int, str]]] = {
     "rtc_memory": (1024, "<I2048s"),  # length, bytes
     "sensors": (4096, ""),  # SENSOR_SLOTS of SENSOR_BYTES: name (32 bytes), taken (u64), fault (u8, written by both)
     "pixels": (8192, ""),  # STRIPS of STRIP_BYTES, written by the board: pin + 1 and how many bytes (u16 each), those
+    "block_erases": (12288, "<512I"),  # per block of the flash, by the board itself
     "names": (15360, "1024s"),  # written by the host: what mDNS answers, lines of "name address", NUL-terminated
     "names_end": (16384, ""),
 }
@@ -129,6 +132,10 @@ class HardwarePage:
             self._memory[at] = driven
             moved = FIELDS["driven_moved"][0] + pin
             self._memory[moved] = (self._memory[moved] + 1) & 255
+
+    def block_erases(self) -> tuple[int, ...]:
+        offset, layout = FIELDS["block_erases"]
+        return struct.unpack_from(layout, self._memory, offset)
 
     def set_names(self, names: Mapping[str, str]) -> None:
         """What mDNS answers on the board's network: addresses by name. ValueError when it is too much."""

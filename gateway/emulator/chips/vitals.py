@@ -1,5 +1,6 @@
 # The radio of the board itself, as `vitals` sees it: WLAN.status("rssi") is read once per sample, and counted here.
 
+import hardware as _hw
 from chips import Chip as _Chip
 
 _BEST = -38
@@ -17,8 +18,9 @@ class Chip(_Chip):
         # People and doors: a walk of a decibel or two that is drawn home.
         drawn = 1 if self._level < self._home - 4 else -1 if self._level > self._home + 4 else 0
         self._level = min(_BEST, max(_WORST, self._level + drawn + self.random.noise(2)))
-        self.taken({"rssi": self._level} if self.keeps_truth() else None)
-        return self._level
+        shown = _hw.page.get32(_hw.page.at["rssi"]) or self.signal("rssi", self._level * 1000) // 1000
+        self.taken({"rssi": shown} if self.keeps_truth() else None)
+        return shown
 
     def level(self):
         """What a scan shows. Not a sample."""

@@ -18,6 +18,7 @@ class Flash:
         self._page = page
         self._die = hardware.die
         self._erases_at = page.at["flash_erases"]
+        self._block_erases_at = page.at["block_erases"]
         self._programs_at = page.at["flash_programs"]
         self._bytes_at = page.at["flash_bytes"]
         self._cut_at = page.at["flash_cut_at"]
@@ -58,6 +59,8 @@ class Flash:
         self._seek(block * BLOCK_BYTES)
         put(_ERASED)
         page.put64(self._erases_at, page.get64(self._erases_at) + 1)
+        worn_at = self._block_erases_at + 4 * block
+        page.put32(worn_at, page.get32(worn_at) + 1)
         return 0
 
     def _cut_now(self):

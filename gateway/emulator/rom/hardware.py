@@ -95,15 +95,28 @@ def open_board(given, control_fd):
         set_rtc_us(0)
 
 
-# Time. Everything is CLOCK_MONOTONIC plus an offset.
+# Time. Everything is CLOCK_MONOTONIC plus an offset; the ticks may also run a little too fast or too slow.
 
 _ticks_offset_us = 0
 _wall_offset_us = 0
+_ppm = 0  # how much too fast, since `_ppm_from_us`
+_ppm_from_us = 0
 
 
 def ticks_us():
     """Microseconds, not wrapped; time.ticks_us() and ticks_ms() are its lower bits."""
-    return _unix.ticks_us() + _ticks_offset_us
+    now_us = _unix.ticks_us()
+    if page is not None and page.get32(page.at["clock_ppm"]) != _ppm:
+        _change_rate(now_us)
+    return now_us + _ticks_offset_us + (now_us - _ppm_from_us) * _ppm // 1000000
+
+
+def _change_rate(now_us):
+    """The ticks go on from where they are."""
+    global _ticks_offset_us, _ppm, _ppm_from_us
+    _ticks_offset_us += (now_us - _ppm_from_us) * _ppm // 1000000
+    _ppm = page.get32(page.at["clock_ppm"])
+    _ppm_from_us = now_us
 
 
 def wall_ms():

@@ -45,6 +45,7 @@ class WLAN:
             self._ssid = ""
             self._outcome = STAT_IDLE
             self._settled_us = 0
+            self._lost = False  # the network has gone out of reach; the chip itself looks for it until it is back
 
     def _put(self, status):
         self._status = status
@@ -66,6 +67,7 @@ class WLAN:
         if ssid is not None:
             self._ssid = _text(ssid)
             self._key = _text(key or "")
+        self._lost = False
         self._outcome = STAT_NO_AP_FOUND
         for net in _hw.circuit["air"]:
             if "any" in net:  # whatever the board is told
@@ -78,6 +80,7 @@ class WLAN:
     def disconnect(self):
         if not self._status:
             raise OSError("Wifi Not Started")
+        self._lost = False
         self._put(STAT_IDLE)
 
     def isconnected(self):
@@ -92,8 +95,17 @@ class WLAN:
             return rssi
         if what is not None:
             raise ValueError("unknown status param")
+        gone = _hw.page.get32(_hw.page.at["wifi_gone"])
         if self._status == STAT_CONNECTING and _hw.ticks_us() >= self._settled_us:
-            self._put(self._outcome)
+            self._lost = gone and self._outcome == STAT_GOT_IP
+            self._put(STAT_NO_AP_FOUND if self._lost else self._outcome)
+        elif self._status == STAT_GOT_IP and gone:
+            self._lost = True
+            self._put(STAT_BEACON_TIMEOUT)
+        elif self._lost and not gone:  # found again
+            self._settled_us = _hw.ticks_us() + _hw.radio.join_ms() * 1000
+            self._lost = False
+            self._put(STAT_CONNECTING)
         return self._status or STAT_IDLE
 
     def ifconfig(self, given=None):
@@ -145,7 +157,7 @@ class WLAN:
                 AUTH_WPA2_PSK if net.get("password") else AUTH_OPEN,
                 False,
             )
-            for net in _hw.circuit["air"]
+            for net in ([] if _hw.page.get32(_hw.page.at["wifi_gone"]) else _hw.circuit["air"])
             if "ssid" in net
         ]
 
