@@ -3,7 +3,6 @@
 The REPL is for Ctrl-C and for files that only a person can mend. Whatever else goes wrong ends in a restart.
 """
 
-import gc
 import sys
 import time
 
@@ -28,15 +27,7 @@ def run():
         settings, profile = config.load()
         outputs = profile["outputs"]
         try:
-            parts = ("wire", "link", "journal")  # compiling takes memory: the largest while there is most
-            if settings["gateway"]["ca"]:
-                parts += ("secure",)  # and this before the buffers are made, or it scatters what is left
-            for part in parts:
-                __import__("device." + part)
-                gc.collect()
-            from device.node import Node
-
-            node = Node(settings, profile)
+            node = make(settings, profile)
         except (ValueError, KeyError, TypeError) as error:
             print("mpy-gateway: /profile.json does not fit this board:", error)
             return
@@ -59,6 +50,20 @@ def run():
         sys.print_exception(error)
         blink(outputs, wait_s)
         port.restart()
+
+
+def make(settings, profile):
+    """The node. Whatever it raises is for `run`."""
+    if profile.get("power", {}).get("deep_sleep"):
+        from device.doze import Sleeper  # loads the rest when it is needed
+
+        return Sleeper(settings, profile)
+    from device import parts
+
+    parts.load(settings["gateway"]["ca"])
+    from device.node import Node
+
+    return Node(settings, profile)
 
 
 def save(node):

@@ -19,6 +19,12 @@ RATE_S: Final = 10
 """Rates are averages over this long."""
 
 
+OVERSLEPT_S: Final = 60
+"""A device that sleeps is late when it is not back so long after it wanted to be ..."""
+OVERSLEPT_PART: Final = 0.1
+"""... and this part of its sleep: a board's clock may be 5 % off in deep sleep, and its first try may fail."""
+
+
 @dataclass(eq=False)
 class ConnectionInfo:
     """One connection of a device and its figures; the device server counts in it while it lasts.
@@ -39,6 +45,8 @@ class ConnectionInfo:
     last_seen_ms: int | None = None
     rtt_ms: float | None = None
     quality: Quality | None = None
+    sleep_ms: int | None = None
+    """It has said that it sleeps for so long once this connection has ended."""
     monotonic_s: Callable[[], float] = field(default=time.monotonic, repr=False)
 
     def __post_init__(self) -> None:
@@ -74,12 +82,20 @@ class ConnectionInfo:
 
 @dataclass(frozen=True, slots=True)
 class PresenceChange:
-    """Something changed about `device`. `connection` is None while it is offline; `latest` holds what came ahead of a
-    backlog since the last change: the newest time, and values that are not stored yet."""
+    """Something changed about `device`. `connection` is None while it is not connected; `asleep`: as it announced.
+    `latest` holds what came ahead of a backlog since the last change: the newest time, and values that are not stored
+    yet."""
 
     device: str
     connection: ConnectionInfo | None
+    asleep: bool = False
     latest: tuple[int, dict[str, float]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Nap:
+    until_s: float
+    timer: asyncio.TimerHandle
 
 
 class Presence:
@@ -87,6 +103,7 @@ class Presence:
 
     def __init__(self) -> None:
         self._connections: dict[str, ConnectionInfo] = {}
+        self._naps: dict[str, _Nap] = {}
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
 
     def connected(self, connection: ConnectionInfo) -> None:
@@ -94,6 +111,7 @@ class Presence:
         known = self._connections.get(connection.device)
         if known is None or known.epoch <= connection.epoch:
             self._connections[connection.device] = connection
+            self._wake(connection.device)
             self._tell(connection.device)
 
     def disconnected(self, device: str, epoch: int) -> None:
@@ -101,7 +119,32 @@ class Presence:
         known = self._connections.get(device)
         if known is not None and known.epoch == epoch:
             del self._connections[device]
+            if known.sleep_ms is not None:
+                self._sleep(device, known.sleep_ms)
             self._tell(device)
+
+    def is_here(self, device: str) -> bool:
+        """Whether it is connected, or asleep as it announced."""
+        return device in self._connections or device in self._naps
+
+    def asleep_until_s(self, device: str) -> float | None:
+        """On the monotonic clock: when a device that sleeps is expected again. None of one that does not, or that has
+        overslept."""
+        nap = self._naps.get(device)
+        return None if nap is None else nap.until_s
+
+    def _sleep(self, device: str, sleep_ms: int) -> None:
+        late_s = OVERSLEPT_S + OVERSLEPT_PART * sleep_ms / 1000
+        timer = asyncio.get_running_loop().call_later(sleep_ms / 1000 + late_s, self._oversleep, device)
+        self._naps[device] = _Nap(time.monotonic() + sleep_ms / 1000, timer)
+
+    def _oversleep(self, device: str) -> None:
+        del self._naps[device]
+        self._tell(device)
+
+    def _wake(self, device: str) -> None:
+        if (nap := self._naps.pop(device, None)) is not None:
+            nap.timer.cancel()
 
     def latest(self, device: str, at_ms: int, values: dict[str, float]) -> None:
         """Provisional values taken at `at_ms`, from a `latest` frame."""
@@ -145,7 +188,8 @@ class Watch:
             self._news.clear()
             await self._news.wait()
         device = next(iter(self._changed))
-        return PresenceChange(device, self._presence.get(device), self._changed.pop(device))
+        asleep = self._presence.asleep_until_s(device) is not None
+        return PresenceChange(device, self._presence.get(device), asleep, self._changed.pop(device))
 
     def tell(self, device: str, latest: tuple[int, dict[str, float]] | None) -> None:
         waiting = self._changed.get(device)

@@ -16,9 +16,9 @@ from struct import pack, unpack
 
 _MAGIC = b"MGB1"
 _RECORD = "<4sBI8s8sQQQQQQQIQ"
-_BYTES = const(93)  # and 4 of CRC
+SIZE = const(97)
 _CLEAN = const(1)
-_STRICT = const(2)
+STRICT = const(2)
 _HIGHEST = const(0x7FFFFFFF)
 
 
@@ -50,6 +50,41 @@ class Boot:
         return self.next + 1 if self.below > self.next else self.next
 
 
+def to_bytes(boot, below, flags):
+    """`SIZE` bytes."""
+    data = pack(
+        _RECORD,
+        _MAGIC,
+        flags,
+        boot.number,
+        unhexlify(boot.id),
+        unhexlify(boot.profile),
+        boot.base,
+        boot.next,
+        below,
+        boot.freed_from,
+        boot.freed_to,
+        boot.freed_samples,
+        0 if boot.t_ms is None else boot.t_ms + 1,
+        *boot.forgotten,
+    )
+    return data + pack("<I", crc32(data))
+
+
+def from_bytes(data):
+    """(Boot, flags), None for anything that `to_bytes` has not made. `below` is the boot's."""
+    if len(data) != SIZE or unpack("<I", data[-4:])[0] != crc32(data[:-4]) or data[:4] != _MAGIC:
+        return None
+    fields = unpack(_RECORD, data[:-4])
+    boot = Boot(fields[2], hexlify(fields[3]).decode(), hexlify(fields[4]).decode())
+    boot.base, boot.next, boot.below = fields[5:8]
+    boot.freed_from, boot.freed_to, boot.freed_samples = fields[8:11]
+    boot.sent, boot.kept = boot.base, boot.next
+    boot.t_ms = fields[11] - 1 if fields[11] else None
+    boot.forgotten = list(fields[12:14])
+    return boot, fields[1]
+
+
 class BootFiles:
     def __init__(self, folder):
         self._folder = folder
@@ -73,7 +108,7 @@ class BootFiles:
         return found
 
     def write_running(self, boot, below, clean=False, strict=False):
-        self._write("running", boot, below, _CLEAN * clean | _STRICT * strict)
+        self._write("running", boot, below, _CLEAN * clean | STRICT * strict)
 
     def write_ended(self, boot):
         self._write(str(boot.number), boot, boot.below, _CLEAN)
@@ -85,41 +120,16 @@ class BootFiles:
             pass  # it is not there, or the flash fails: then the gateway says once more that it has all of it
 
     def _write(self, name, boot, below, flags):
-        data = pack(
-            _RECORD,
-            _MAGIC,
-            flags,
-            boot.number,
-            unhexlify(boot.id),
-            unhexlify(boot.profile),
-            boot.base,
-            boot.next,
-            below,
-            boot.freed_from,
-            boot.freed_to,
-            boot.freed_samples,
-            0 if boot.t_ms is None else boot.t_ms + 1,
-            *boot.forgotten,
-        )
         with open("%s/%s" % (self._folder, name), "wb") as file:
-            file.write(data + pack("<I", crc32(data)))
+            file.write(to_bytes(boot, below, flags))
 
     def _read(self, name):
         try:
             with open("%s/%s" % (self._folder, name), "rb") as file:
-                data = file.read(_BYTES + 5)
+                found = from_bytes(file.read(SIZE + 1))
         except OSError:
             return None
-        if len(data) != _BYTES + 4 or unpack("<I", data[_BYTES:])[0] != crc32(data[:_BYTES]) or data[:4] != _MAGIC:
-            return None
-        fields = unpack(_RECORD, data[:_BYTES])
-        boot = Boot(fields[2], hexlify(fields[3]).decode(), hexlify(fields[4]).decode())
-        boot.base, boot.next, boot.below = fields[5:8]
-        boot.freed_from, boot.freed_to, boot.freed_samples = fields[8:11]
-        boot.sent, boot.kept = boot.base, boot.next
-        boot.t_ms = fields[11] - 1 if fields[11] else None
-        boot.forgotten = list(fields[12:14])
-        return boot, bool(fields[1] & _CLEAN), bool(fields[1] & _STRICT)
+        return found and (found[0], bool(found[1] & _CLEAN), bool(found[1] & STRICT))
 
     # -- columns -------------------------------------------------------------------------------------------------------
 
@@ -162,6 +172,10 @@ def free_number(wanted, held):
     while wanted in numbers or not 0 < wanted <= _HIGHEST:
         wanted = wanted + 1 if 0 < wanted < _HIGHEST else 1
     return wanted
+
+
+def new_boot_id(urandom):
+    return hexlify(urandom(8)).decode()
 
 
 def _names(folder):

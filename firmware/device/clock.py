@@ -11,7 +11,8 @@ _CARRY = const(0x10000000)  # 3.1 days: below half the counter's period, and a s
 
 class Clock:
     """Two clocks from one counter. `ticks()` is for scheduling: only `ticks_add` and `ticks_diff` may touch it, and
-    spans must stay below 6 days. `uptime_ms()` is for stamps: an integer that only grows, 0 when the clock was made.
+    spans must stay below 6 days. `uptime_ms()` is for stamps: an integer that only grows, 0 when the boot began: the
+    clock was made then, or `go_on` says how long ago it was.
 
     One of the two must be called at least once in 6 days; the main loop does so every second.
     """
@@ -30,6 +31,12 @@ class Clock:
             self._low -= _CARRY
             self._high += 1
         return now
+
+    def go_on(self, uptime_ms):
+        """It is that now: the boot slept, and the counter began anew."""
+        self.ticks()
+        self._low = uptime_ms % _CARRY
+        self._high = uptime_ms // _CARRY
 
     def uptime_ms(self):
         self.ticks()

@@ -155,6 +155,10 @@ class Commands:
         for kept in self._results:
             kept[3] = False
 
+    def at_rest(self):
+        """Whether nothing is under way, so that the board may go to sleep."""
+        return not (self._blinks or self._restart_id or self.pending())
+
     # -- time ----------------------------------------------------------------------------------------------------------
 
     def poll(self, now):

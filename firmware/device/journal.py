@@ -11,6 +11,7 @@ import os
 from micropython import const
 
 from device.bootfile import Boot, BootFiles, free_number
+from device.records import Run
 from device.segments import BLOCK, Segments
 from device.tails import SLOTS, Tails
 
@@ -47,9 +48,9 @@ class Journal:
 
     # -- power-up ------------------------------------------------------------------------------------------------------
 
-    def begin(self, profile, id, columns):
+    def begin(self, profile, id, columns, memory=None):
         """(running Boot, [ended Boots that are still held, oldest first]). `columns`: of the running profile, as
-        `BootFiles.write_columns` takes them."""
+        `BootFiles.write_columns` takes them. `memory`: what the RTC remembers of a boot that slept."""
         held = self._files.ended()
         before = self._files.running()
         number = self._counter()
@@ -57,7 +58,7 @@ class Journal:
         if before:
             number = before[0].number
             held = [other for other in held if other.id != before[0].id]  # a cut struck between the two files
-            self._find_end(*before)
+            self._find_end(*before, memory)
             new.append(before[0])
         orphans = self._orphans(held + new)
         held = sorted(held + orphans, key=lambda boot: boot.number) + new
@@ -82,6 +83,23 @@ class Journal:
         self._try(self._files.write_columns, profile, columns)
         return boot, held
 
+    def go_on(self, boot, memory):
+        """The ended boots that are still held, oldest first, where `boot` did not end but slept: what `begin` did for
+        it still stands."""
+        self.below = memory.below
+        self._strict = memory.strict
+        self._written = memory.written
+        return [other for other in self._files.ended() if other.id != boot.id and self._settle(other)]
+
+    def open(self):
+        """It is: see `doze`, where something else may stand in its place."""
+
+    def remember(self, memory):
+        """What `go_on` is to find."""
+        memory.below = self.below
+        memory.strict = self._strict
+        memory.written = self._written
+
     def _counter(self):
         """The last boot's number where only the file of an older firmware says it."""
         try:
@@ -91,7 +109,7 @@ class Journal:
             return 0
         return number if type(number) is int else 0
 
-    def _find_end(self, boot, clean, strict):
+    def _find_end(self, boot, clean, strict, memory):
         """How the boot before this one ended.
 
         After an unclean end, nobody knows how many records it took beyond those on flash: fewer than `below`, which it
@@ -99,27 +117,40 @@ class Journal:
         file was last written. Behind that the gateway may have more; it cuts off what it has, so the gap is the same
         each time it is sent. This holds even where the gateway was restored from an old backup: a record it lost then
         lies below `from`, where the gateway sees a hole and counts it, or between `from` and `below`, where it is in
-        the bound."""
+        the bound.
+
+        Where it has slept, the RTC's memory may have more of it; and where it never woke, its end is known."""
         if clean:
             boot.below = 0
             self._segments.end(boot)  # for the time of the newest
             return
+        if memory is not None and memory.boot.id != boot.id:
+            memory = None
         below = boot.below
         kept = self._segments.end(boot)
-        run = self._tails.read(boot)
+        found = self._tails.read(boot)
+        run = Run(found) if found else None
+        if run and run.first > kept and run.next - run.first == SLOTS:
+            boot.base = max(boot.base, run.first)  # what lies before was acknowledged before a tail was used again
+        if memory:
+            boot.base = max(boot.base, memory.boot.base)
+            found.update(memory.records)
+            run = Run(found) if found else None
+            if memory.asleep:
+                below = memory.boot.next
         if run and run.next > kept:
-            if run.first > kept and run.next - run.first == SLOTS:
-                self._drop(boot)  # what lies between is acknowledged: it had to be, before a tail was used again
+            if boot.base >= run.first > kept:
+                self._drop(boot)
             try:
-                kept = self._segments.append(boot, run, max(kept, run.first), run.next)
-                if kept < run.next:  # a segment ended among them
+                kept = max(kept, run.first)
+                while kept < run.next:  # a segment may end among them
                     kept = self._segments.append(boot, run, kept, run.next)
                 boot.t_ms = run.t_ms(run.next - 1) if run.kind(run.next - 1) < 2 else boot.t_ms
             except OSError as error:  # then they are lost: `below` says how many
                 self._failed(error)
             below = max(below, run.next + 1) if kept < run.next else below
         boot.next = boot.kept = max(kept, boot.base, boot.freed_to)
-        if strict:  # one record at most was taken and not yet written
+        if strict and not (memory and memory.asleep):  # one record at most was taken and not yet written
             below = max(boot.next, run.next if run else 0) + 1
         boot.below = below if below > boot.next else 0
 

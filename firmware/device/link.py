@@ -15,13 +15,12 @@ It decides and writes bytes; `net` does what touches Wi-Fi and sockets:
     net.close()
 """
 
-import binascii
 from micropython import const
 
 from device import VERSION, signs, wire
+from device.bootfile import Boot, new_boot_id
 from device.clock import sooner, ticks_add, ticks_diff
 from device.log import clean
-from device.outbox import Boot
 from device.websocket import BINARY, CLOSE, HEAD, PING, PONG, TEXT, Opening, ProtocolError, WebSocket
 
 IDLE = "idle"
@@ -104,6 +103,7 @@ class Link:
         self._deadline = 0  # of the state, as ticks
         self._close_code = 0  # what the connection ended with
         self._stop_code = 0  # with what the node wants it to end, 0: not at all
+        self._sleep_ms = None  # what the gateway is told before that, None: nothing
         self._window = 0
         self._trouble = signs.NONE  # of the last try
         self._forget()
@@ -114,8 +114,10 @@ class Link:
         """Connects, and connects again, until `stop`."""
         self._go(WIFI)
 
-    def stop(self, code=1000):
-        """Ends the connection in order. `state` is IDLE when that is done, within 2 s of `poll`."""
+    def stop(self, code=1000, sleep_ms=None):
+        """Ends the connection in order. Not `busy` any more when that is done, within 2 s of `poll`. `sleep_ms`: the
+        gateway is told when to expect us again."""
+        self._sleep_ms = sleep_ms
         if self.state in (HELLO, ONLINE, CLOSING):
             self._stop_code = code
         elif self.state != IDLE:
@@ -135,6 +137,14 @@ class Link:
     def trouble(self):
         """Why the gateway is not there (device/signs.py); NONE while it is, or before the first try has ended."""
         return self._net.trouble if self.state == WIFI else self._trouble
+
+    def busy(self):
+        """Whether there is, or is to be, a connection."""
+        return self.state != IDLE
+
+    def said_all(self):
+        """Whether nothing waits to be sent but records and results."""
+        return self._ws.idle() and not self._log.waiting()
 
     def sending(self):
         """Whether the socket's readiness to send is what we wait for (else: to receive)."""
@@ -246,6 +256,11 @@ class Link:
 
     def _stopping(self, now):
         if self._stop_code and self._ws.idle() and self.state in (HELLO, ONLINE):
+            if self._sleep_ms is not None and self.state == ONLINE:
+                wire.sleep(self._out.clear(), self._sleep_ms)
+                self._ws.seal(TEXT, self._out.at)
+                self._sleep_ms = None
+                return 0
             self._close(self._stop_code, "", now)
             return 0
         return _WAIT_MS
@@ -574,7 +589,3 @@ def wait_before_retry_ms(tries, urandom):
     span = min(_LONGEST_WAIT_MS, 1000 << min(max(min(tries, 2), tries - 5), 5))
     random = urandom(3)
     return (random[0] << 16 | random[1] << 8 | random[2]) * span >> 24
-
-
-def new_boot_id(urandom):
-    return binascii.hexlify(urandom(8)).decode()

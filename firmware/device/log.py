@@ -32,6 +32,10 @@ class Log:
                 self._lines.pop(0)
             self._lines.append((t_ms, level, text))
 
+    def waiting(self):
+        """Whether there is a line that was not sent."""
+        return bool(self._lines)
+
     def next_line(self):
         """The oldest line that was not sent, or None. Counts as sent from now on: lines are not acknowledged."""
         return self._lines.pop(0) if self._lines else None

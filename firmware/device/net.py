@@ -172,6 +172,16 @@ class Net:
     def write(self, buf, at, size):
         return self._stream.write(buf, at, size)
 
+    def on(self):
+        """Wi-Fi, which `off` has switched off."""
+        self._wlan.active(True)
+
+    def off(self):
+        self.close()
+        self._joined = self._rest_until = None
+        self._next = 0
+        self._wlan.active(False)
+
     def close(self):
         if self._socket:
             self._poller.unregister(self._socket)  # the poller has the socket itself: what TLS holds back `link` reads

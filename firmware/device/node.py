@@ -7,19 +7,13 @@ import gc
 from micropython import const
 from time import ticks_add, ticks_diff
 
-from device import port, wire
-from device.commands import Commands
+from device import port
+from device.bootfile import new_boot_id
+from device.columns import event_body
 from device.config import ConfigError
-from device.executed import Executed
-from device.journal import Journal
-from device.link import FRAME_BYTES, IDLE, Identity, Link, new_boot_id
 from device.log import Log
-from device.net import Net
 from device.outbox import Outbox
-from device.places import Places
 from device.sampler import Sampler, Sensor
-from device.signs import Signs
-from device.tokens import Tokens
 
 _FLUSH_MS = const(3000)  # at a clean end: to send what is held and have it acknowledged
 _CLOSE_MS = const(900)  # ... and for the closing handshake
@@ -30,44 +24,94 @@ class Node:
     def __init__(self, settings, profile):
         """`settings` and `profile` as `config.load` gives them. Sensors that do not answer are tried again later."""
         clock = port.clock
+        self._clock = clock
         self._log = Log(clock)
-        gateway = settings["gateway"]
-        tokens = Tokens(port.FLASH_ROOT + "/token.json", settings["token"])
-        identity = Identity(
-            settings["device"], port.hardware_id(), profile["node"], tokens, gateway["host"], gateway["port"]
-        )
+        self._settings = settings
+        self._profile = profile
         open_driver = Drivers(profile["buses"])
         now = clock.ticks()
-        sensors = [Sensor(config, open_driver, now) for config in profile["sensors"]]
-        width = max(len(sensor.columns) for sensor in sensors)
-        columns = wire.Columns([sensor.columns for sensor in sensors], FRAME_BYTES)
-        delivery = profile["delivery"]
-        a_minute = sum(_MINUTE_MS // sensor.period_ms for sensor in sensors)
-        journal = Journal(
-            port.FLASH_ROOT, delivery["flash_bytes"], max(64, a_minute), delivery["power_loss"] == "none", self._log
-        )
-        boot, held = journal.begin(profile["hash"], new_boot_id(port.urandom), columns.as_lists())
-        self._outbox = Outbox(boot, delivery["ram_samples"], width, journal, held, columns)
-        self._sampler = Sampler(sensors, self._outbox, clock)
+        self._sensors = [Sensor(config, open_driver, now) for config in profile["sensors"]]
+        self._width = max(len(sensor.columns) for sensor in self._sensors)
         self._led = port.led(profile["outputs"])
-        self._commands = Commands(clock, self._led, Executed(port.FLASH_ROOT + "/executed.bin"))
-        self._signs = Signs(self._led)
-        places = Places(port.FLASH_ROOT + "/place.json", gateway)
-        self._net = Net(settings["wifi"], places, gateway["port"], secure(gateway), self._log)
-        self._link = Link(
-            identity, self._outbox, self._sampler, self._commands, self._net, clock, port.urandom, self._log
-        )
-        self._clock = clock
+        self._outbox = self._sampler = None
+        self._commands = self._net = self._link = self._signs = None
         self._watchdog = None
         self._in_link = False  # whether Ctrl-C, if it comes now, tears the link's work
-        self._outbox.put_event(clock.uptime_ms(), wire.event_body("boot", data={"reset_cause": port.reset_cause()}))
+        self._start()
+
+    def _start(self):
+        self._begin(remembered(self._settings["device"]))
+        self._open_link()
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _open_journal(self):
+        from device.journal import Journal
+
+        delivery = self._profile["delivery"]
+        each = delivery["power_loss"] == "none"
+        return Journal(port.FLASH_ROOT, delivery["flash_bytes"], self._step(), each, self._log)
+
+    def _step(self):
+        """How many records are promised at a time."""
+        return max(64, sum(_MINUTE_MS // sensor.period_ms for sensor in self._sensors))
+
+    def _columns(self):
+        from device import link, wire
+
+        return wire.Columns([sensor.columns for sensor in self._sensors], link.FRAME_BYTES)
+
+    def _begin(self, memory):
+        """A new boot. `memory`: what the RTC remembers of the one before, or None."""
+        clock = self._clock
+        journal = self._open_journal()
+        columns = self._columns()
+        boot, held = journal.begin(self._profile["hash"], new_boot_id(port.urandom), columns.as_lists(), memory)
+        if memory:
+            port.remember(b"")  # what was in there is on flash
+        self._collect(boot, journal, held, columns)
+        self._outbox.put_event(clock.uptime_ms(), event_body("boot", data={"reset_cause": port.reset_cause()}))
         if journal.forgotten:
             boots, records = journal.forgotten
             data = {"boots": boots, "records": records}
-            self._outbox.put_event(clock.uptime_ms(), wire.event_body("boots.forgotten", data=data))
-        self._log("info", "%s, boot %d (%s)" % (settings["device"], boot.number, boot.id))
+            self._outbox.put_event(clock.uptime_ms(), event_body("boots.forgotten", data=data))
+        self._log("info", "%s, boot %d (%s)" % (self._settings["device"], boot.number, boot.id))
         for old in held:
             self._log("info", "boot %d holds %d records" % (old.number, old.next - old.base))
+
+    def _collect(self, boot, journal, held, columns):
+        slots = self._profile["delivery"]["ram_samples"]
+        self._outbox = Outbox(boot, slots, self._width, journal, held, columns)
+        self._sampler = Sampler(self._sensors, self._outbox, self._clock)
+
+    def _open_link(self, tries=0):
+        """What it takes to talk to the gateway. A board that wakes only to measure does without: it is half of all.
+        `tries`: so many starts have failed before; where it may be is tried from another end."""
+        from device.commands import Commands
+        from device.executed import Executed
+        from device.link import Identity, Link
+        from device.net import Net
+        from device.places import Places
+        from device.signs import Signs
+        from device.tokens import Tokens
+
+        settings = self._settings
+        gateway = settings["gateway"]
+        tokens = Tokens(port.FLASH_ROOT + "/token.json", settings["token"])
+        node = self._profile["node"]
+        identity = Identity(settings["device"], port.hardware_id(), node, tokens, gateway["host"], gateway["port"])
+        clock = self._clock
+        self._commands = Commands(clock, self._led, Executed(port.FLASH_ROOT + "/executed.bin"))
+        self._signs = Signs(self._led)
+        places = Places(port.FLASH_ROOT + "/place.json", gateway, tries)
+        wifi = settings["wifi"]
+        first = tries % max(1, len(wifi))
+        self._net = Net(wifi[first:] + wifi[:first], places, gateway["port"], secure(gateway), self._log)
+        self._link = Link(
+            identity, self._outbox, self._sampler, self._commands, self._net, clock, port.urandom, self._log
+        )
+
+    # -- turns ---------------------------------------------------------------------------------------------------------
 
     def run(self):
         """Until a `restart` command, which ends in a restart, or Ctrl-C (KeyboardInterrupt): then call `finish`."""
@@ -98,7 +142,7 @@ class Node:
         self._turn_link(_FLUSH_MS, lambda: self._outbox.backlog() or self._commands.pending())
         self.save()
         self._link.stop()
-        self._turn_link(_CLOSE_MS, lambda: self._link.state != IDLE)
+        self._turn_link(_CLOSE_MS, self._link.busy)
         self._net.close()
         self._log("info", "ended; %d records not acknowledged" % self._outbox.backlog())
 
@@ -142,6 +186,16 @@ def secure(gateway):
         raise ConfigError("this MicroPython cannot do TLS: flash one that can")
     except ValueError as error:
         raise ConfigError("/ca.der cannot be used (%s): flash the board again (mpy-gateway flash)" % error)
+
+
+def remembered(device):
+    """The `asleep.Memory` of a boot that slept, None where there is none."""
+    data = port.remembered()
+    if not data:
+        return None
+    from device import asleep
+
+    return asleep.unpack(data, device)
 
 
 class Drivers:

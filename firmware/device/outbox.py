@@ -12,6 +12,7 @@ from micropython import const
 
 from device.bootfile import Boot  # noqa: F401  # for those who import it from here
 from device.clock import ticks_diff
+from device.records import Run
 from device.ring import EVENT, GAP, SAMPLE, Ring  # noqa: F401
 
 _DOWN_MS = const(2000)  # so long without a gateway, and what is held goes to flash
@@ -74,6 +75,42 @@ class Outbox:
         """What the next record will get."""
         return self.ring.next
 
+    # -- through deep sleep --------------------------------------------------------------------------------------------
+
+    def go_on(self, memory):
+        """What the board remembers (an `asleep.Memory`) is where it goes on."""
+        self.ring.go_on(memory.first, Run(memory.records) if memory.records else None)
+
+    def open(self):
+        """From now on the journal itself is needed, and not a stand-in."""
+        self._journal.open()
+
+    def opened(self, journal, held):
+        """The journal, which a stand-in was there for, and the ended boots that it holds."""
+        self._journal = journal
+        self._boots[:-1] = held
+
+    def speak(self, columns):
+        """What it takes to make frames: a board that only wakes to measure does without."""
+        self.columns = self.own_columns = columns
+
+    def unsaved(self):
+        """How many records are in RAM alone."""
+        return self.ring.next - max(self.running.kept, self.running.base)
+
+    def remember(self, memory):
+        """What `go_on` is to find."""
+        self.running.next = self.ring.next
+        self._journal.remember(memory)
+
+    def spill(self):
+        """Writes all that is held in RAM to flash. Whether it is there, or nothing was held."""
+        boot = self.running
+        boot.kept = max(boot.kept, boot.base)
+        if boot.kept < self.ring.next and self._journal is not None:
+            self._spill(self.ring.next)
+        return boot.kept >= self.ring.next
+
     # -- in ------------------------------------------------------------------------------------------------------------
 
     def put_sample(self, sensor, t_ms, values, count):
@@ -84,7 +121,7 @@ class Outbox:
         self._after_put()
 
     def put_event(self, t_ms, body):
-        """Keeps an event; `body` is its JSON from `wire.event_body`."""
+        """Keeps an event; `body` is its JSON from `columns.event_body`."""
         self._before_put()
         self.ring.put_event(t_ms, body)
         self._after_put()

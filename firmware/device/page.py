@@ -9,10 +9,10 @@ from binascii import crc32
 from micropython import const
 from struct import unpack_from
 
+from device.records import MAX_RECORD
 from device.ring import EVENT, GAP, SAMPLE
 from device.sensors import NULL
 
-MAX_RECORD = const(1000)  # bytes of a record's payload
 _BYTES = const(2048)
 _RECORDS = const(64)
 _WHYS = (b"full", b"refused", b"other")

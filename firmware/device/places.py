@@ -13,13 +13,13 @@ import os
 
 
 class Places:
-    def __init__(self, path, gateway):
-        """`gateway`: of the settings. `mdns` in it is its name on the local network."""
+    def __init__(self, path, gateway, tries=0):
+        """`gateway`: of the settings. `mdns` in it is its name on the local network. `tries`: before this start."""
         self._path = path
         self._host = gateway["host"]
         self._name = gateway.get("mdns") if gateway["tls"] else None
         self._last = self._read() if gateway["tls"] else None
-        self._tries = 0  # since it was there
+        self._tries = tries  # since it was there
         self.now = self._host
         """The place that is being tried."""
 

@@ -18,6 +18,7 @@ _S_UNTIL_2000 = 946684800  # from 1970
 _EARLIEST_MS = 1767225600000  # 2026
 _LATEST_MS = 4102444800000  # 2100
 _WATCHDOG_MS = 30000
+_DEEP_SLEEP = 4  # reset_cause()
 _WATCHDOG_REPL_MS = 24 * 3600 * 1000  # a board's watchdog cannot be stopped, only be given more time
 
 
@@ -50,6 +51,31 @@ def reset_cause():
 
 def restart():
     machine.reset()
+
+
+def slept():
+    """Whether the board comes out of deep sleep."""
+    return machine.reset_cause() == _DEEP_SLEEP
+
+
+def deep_sleep(ms):
+    """Everything off but the RTC. Wakes as a start does, with `slept()`; does not return."""
+    machine.deepsleep(ms)
+
+
+def remembered():
+    """What `remember` was given, through every reset but that of a power cut: 2048 bytes on an ESP32."""
+    return machine.RTC().memory() if hasattr(machine.RTC, "memory") else b""
+
+
+def remember(data):
+    machine.RTC().memory(data)
+
+
+def rtc_ms():
+    """A clock that goes on in deep sleep, as well as the board can: an ESP32's may be 5 % off. Only spans mean
+    something, and those in which nobody calls `set_date`."""
+    return time.time_ns() // 1000000
 
 
 def led(outputs):

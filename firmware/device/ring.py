@@ -32,6 +32,17 @@ class Ring:
         self._events = {}  # slot: the event's JSON without its frame
         self._lost_events = []  # seqs of events that were lost, `kept` and up: a gap counts samples only
 
+    def go_on(self, first, run):
+        """After deep sleep: it counts on from `first`, with the records of `run` (a `records.Run` or None)."""
+        self.first = self.next = self.kept = first
+        while run is not None and self.next < run.next:
+            seq = self.next
+            if run.kind(seq) == EVENT:
+                self.put_event(run.t_ms(seq), run.event(seq))
+            else:
+                count = run.count(seq)
+                self.put_sample(run.sensor(seq), run.t_ms(seq), [run.value(seq, i) for i in range(count)], count)
+
     # -- in ------------------------------------------------------------------------------------------------------------
 
     def put_sample(self, sensor, t_ms, values, count):
@@ -47,7 +58,7 @@ class Ring:
         self.next += 1  # last: an interrupt before this leaves no half a record
 
     def put_event(self, t_ms, body):
-        """Keeps an event; `body` is its JSON from `wire.event_body`."""
+        """Keeps an event; `body` is its JSON from `columns.event_body`."""
         if len(self._events) >= MAX_EVENTS:
             self._give_up_oldest_event()
         slot = self._free_slot()
@@ -62,12 +73,16 @@ class Ring:
 
     def _free_slot(self):
         if self.full():
-            slot = self.first % self.size
-            if self._kind[slot] and self.first >= self.kept and len(self._lost_events) < MAX_EVENTS:
-                self._lost_events.append(self.first)  # of more, a gap counts too much rather than too little
-            self._events.pop(slot, None)
-            self.first += 1
+            self.give_up()
         return self.next % self.size
+
+    def give_up(self):
+        """The oldest makes way."""
+        slot = self.first % self.size
+        if self._kind[slot] and self.first >= self.kept and len(self._lost_events) < MAX_EVENTS:
+            self._lost_events.append(self.first)  # of more, a gap counts too much rather than too little
+        self._events.pop(slot, None)
+        self.first += 1
 
     def _give_up_oldest_event(self):
         seq = self.first

@@ -7,8 +7,8 @@ missed; a sensor that fails gives nulls and is made anew with growing delay; nei
 from array import array
 from micropython import const
 
-from device import wire
 from device.clock import sooner, ticks_add, ticks_diff
+from device.columns import Column, event_body
 from device.sensors import NULL, why
 
 _IDLE_MS = const(1000)
@@ -28,7 +28,7 @@ class Sensor:
         self.name = config["name"]
         self.period_ms = config["period_ms"]
         self.due = now
-        self.columns = [wire.Column(q["name"], q["decimals"]) for q in config["quantities"]]
+        self.columns = [Column(q["name"], q["decimals"]) for q in config["quantities"]]
         self.values = array("i", [NULL] * len(self.columns))
         self.newest_ms = 0
         self.failed = False
@@ -82,6 +82,19 @@ class Sensor:
         self._retry = ticks_add(now, self._retry_ms)
         self._retry_ms = min(2 * self._retry_ms, _LAST_RETRY_MS)
 
+    def plan(self, now):
+        """What `follow` goes on with after deep sleep: ms until it is due, ms until it is tried again after a failure,
+        the wait behind that, whether it has failed."""
+        retry_ms = ticks_diff(self._retry, now) if self.failed else 0
+        return ticks_diff(self.due, now), retry_ms, self._retry_ms, self.failed
+
+    def follow(self, plan, slept_ms, now):
+        """Goes on with its plan of `slept_ms` ago."""
+        due_ms, retry_ms, self._retry_ms, failed = plan
+        self.failed = bool(failed)
+        self.due = ticks_add(now, due_ms - slept_ms)
+        self._retry = ticks_add(now, max(0, retry_ms - slept_ms))
+
     def _scale(self, value, i):
         if value == NULL:
             return NULL
@@ -125,6 +138,16 @@ class Sampler:
             wait_ms = sooner(wait_ms, sensor.due, now)
         return wait_ms
 
+    def due_ms(self, now, wait_ms=0):
+        """Milliseconds from `now` until a sample is due, of those that are due `wait_ms` from now and later."""
+        soonest_ms = None
+        for sensor in self.sensors:
+            due_ms = ticks_diff(sensor.due, now)
+            if due_ms < wait_ms:
+                due_ms += (wait_ms - due_ms + sensor.period_ms - 1) // sensor.period_ms * sensor.period_ms
+            soonest_ms = due_ms if soonest_ms is None else min(soonest_ms, due_ms)
+        return soonest_ms
+
     def flush(self, now):
         """The end: what was missed and not reported yet is reported now."""
         for sensor in self.sensors:
@@ -166,7 +189,7 @@ class Sampler:
         self._outbox.put_sample(number, t_ms, sensor.values, len(sensor.values))
 
     def _event(self, sensor, t_ms, code, data):
-        self._outbox.put_event(t_ms, wire.event_body(code, sensor.name, data))
+        self._outbox.put_event(t_ms, event_body(code, sensor.name, data))
 
     def _report_missed(self, sensor, now):
         self._event(sensor, self._clock.uptime_ms(), "samples.missed", {"count": sensor.missed})

@@ -6,11 +6,7 @@ A segment is `<boot number>-<first seq>`; both stand in its header, too, with al
 
 and then its records, seq by seq without a hole:
 
-    length of the payload (2) · CRC-32 of the payload (4), begun with the header's CRC plus seq · payload
-
-    sample   00 · sensor (1) · t_ms (8) · values (4 each)
-    event    01 · 00 · t_ms (8) · JSON
-    gap      02 · why (1) · samples lost (4) · sequence numbers it stands for (4)
+    length of the payload (2) · CRC-32 of the payload (4), begun with the header's CRC plus seq · payload (records.py)
 
 All numbers are little-endian. So a record is good only in its own place of its own boot: what a cut or a worn cell left
 behind is never taken for another. Reading ends at the first record that is not good.
@@ -25,8 +21,8 @@ from binascii import crc32, hexlify, unhexlify
 from micropython import const
 from struct import pack, pack_into, unpack_from
 
-from device.page import MAX_RECORD, Page
-from device.ring import EVENT, SAMPLE
+from device.page import Page
+from device.records import MAX_RECORD, encode
 
 BLOCK = const(4096)
 _MAGIC = b"MGJ1"
@@ -253,29 +249,6 @@ class Segments:
 
     def _path(self, number, first):
         return "%s/%d-%d" % (self._folder, number, first)
-
-
-def encode(buf, source, seq, end):
-    """The payload of record `seq` into buf[6:]. Returns (sequence numbers it takes, its length)."""
-    kind = source.kind(seq) if seq >= source.first else -1
-    if kind == SAMPLE:
-        count = source.count(seq)
-        if 10 + 4 * count <= MAX_RECORD:
-            pack_into("<BBQ", buf, _HEAD, SAMPLE, source.sensor(seq), source.t_ms(seq))
-            for i in range(count):
-                pack_into("<i", buf, _HEAD + 10 + 4 * i, source.value(seq, i))
-            return 1, 10 + 4 * count
-    elif kind == EVENT:
-        body = source.event(seq)
-        if 10 + len(body) <= MAX_RECORD:
-            pack_into("<BBQ", buf, _HEAD, EVENT, 0, source.t_ms(seq))
-            buf[_HEAD + 10 : _HEAD + 10 + len(body)] = body
-            return 1, 10 + len(body)
-        pack_into("<BBII", buf, _HEAD, 2, 2, 0, 1)
-        return 1, 10
-    span = source.first - seq if kind < 0 else source.run(seq, end - seq)
-    pack_into("<BBII", buf, _HEAD, 2, 0, source.samples_lost(seq, span), span)
-    return span, 10
 
 
 def _blocks(size):

@@ -12,8 +12,7 @@ from binascii import crc32, hexlify, unhexlify
 from micropython import const
 from struct import pack_into, unpack_from
 
-from device.page import MAX_RECORD
-from device.segments import encode
+from device.records import MAX_RECORD, encode
 
 SLOTS = const(16)
 _HEAD = const(20)
@@ -43,7 +42,7 @@ class Tails:
         return True
 
     def read(self, boot):
-        """A source of the records of `boot` that are here, in one run up to the newest; None without any."""
+        """The records of `boot` that are here: the payload by seq."""
         found = {}
         for slot in range(SLOTS):
             try:
@@ -56,39 +55,4 @@ class Tails:
             seq, crc = unpack_from("<QI", data, 8)
             if seq <= _HIGHEST and crc == crc32(data[_HEAD:], seq & 0xFFFFFFFF) and seq % SLOTS == slot:
                 found[seq] = data[_HEAD:]
-        return Run(found) if found else None
-
-
-class Run:
-    """Records with consecutive numbers, as the ring has them."""
-
-    def __init__(self, found):
-        self._found = found
-        self.next = max(found) + 1
-        self.first = self.next - 1
-        while self.first - 1 in found:
-            self.first -= 1
-
-    def run(self, seq, limit):
-        return 1
-
-    def samples_lost(self, seq, count):
-        return 0
-
-    def kind(self, seq):
-        return self._found[seq][0]
-
-    def sensor(self, seq):
-        return self._found[seq][1]
-
-    def t_ms(self, seq):
-        return unpack_from("<Q", self._found[seq], 2)[0]
-
-    def count(self, seq):
-        return (len(self._found[seq]) - 10) // 4
-
-    def value(self, seq, i):
-        return unpack_from("<i", self._found[seq], 10 + 4 * i)[0]
-
-    def event(self, seq):
-        return self._found[seq][10:]
+        return found

@@ -8,6 +8,7 @@ rare goes through `json.dumps`. Whatever comes in is taken for hostile until `de
 import json
 from micropython import const
 
+from device.columns import Column, event_body  # noqa: F401  # event_body: for those who import it from here
 from device.fast import put
 from device.ring import EVENT, SAMPLE
 from device.sensors import NULL
@@ -25,16 +26,6 @@ _MAX_DEPTH = const(8)
 
 class Refused(Exception):
     """A frame from the gateway that we do not act on."""
-
-
-class Column:
-    """One quantity of the profile: its `name`, and `decimals` of the integers kept for it."""
-
-    def __init__(self, name, decimals):
-        self.name = name
-        self.head = b'"' + name.encode() + b'":'
-        self.decimals = decimals
-        self.room = len(self.head) + 3  # "[", "]" and a comma
 
 
 # -- out ---------------------------------------------------------------------------------------------------------------
@@ -224,16 +215,6 @@ def _start(out, head, boot, name, seq):
     out.integer(seq)
 
 
-def event_body(code, sensor=None, data=None):
-    """An event without its frame: what `Outbox.put_event` keeps. `data` is flat: names to integers or short texts."""
-    body = '"code":' + json.dumps(code)
-    if sensor:
-        body += ',"sensor":' + json.dumps(sensor)
-    if data:
-        body += ',"data":' + json.dumps(data)
-    return body.encode()
-
-
 def hello(out, device, hardware, node, firmware, t_ms, boots):
     """`boots`: (Boot, when its newest record was taken or None), oldest first."""
     boots = [_hello_boot(boot, newest_ms) for boot, newest_ms in boots]
@@ -269,6 +250,12 @@ def result(id, status, data=None, error=None):
 def settings(out, refused):
     """Names of desired settings to the reason why each was refused."""
     _dump(out, "settings", {"reported": {}, "refused": refused})
+
+
+def sleep(out, ms):
+    out.raw(b'{"type":"sleep","ms":')
+    out.integer(ms)
+    out.raw(b"}")
 
 
 def log(out, t_ms, level, text):

@@ -87,6 +87,7 @@ class PresenceMessage(msgspec.Struct, frozen=True, tag_field="type", tag="presen
     since_ms: int | None
     last_seen_ms: int | None
     connection: Connection | None
+    asleep_until_ms: int | None = None
 
 
 class CountsMessage(msgspec.Struct, frozen=True, tag_field="type", tag="counts"):

@@ -117,6 +117,8 @@ class Device:
     counts: Counts
     connection: Connection | None
     commands: list[Command]
+    asleep_until_ms: int | None = None
+    """It is not connected, as it announced, and is expected again then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from gateway.dashboard import shapes
@@ -61,6 +62,7 @@ class View:
             counts=counts,
             connection=presence.connection,
             commands=_commands(profile) if profile else [],
+            asleep_until_ms=presence.asleep_until_ms,
         )
 
     async def counts(self, device_id: str) -> shapes.Counts:
@@ -73,8 +75,12 @@ class View:
         """Whether it is connected, and how that connection does."""
         info = self._presence.get(device_id)
         if info is None:
-            return PresenceMessage(device_id, False, None, None, None)
+            return PresenceMessage(device_id, False, None, None, None, self._asleep_until_ms(device_id))
         return PresenceMessage(device_id, True, info.since_ms, info.last_seen_ms, _connection(info))
+
+    def _asleep_until_ms(self, device_id: str) -> int | None:
+        until_s = self._presence.asleep_until_s(device_id)
+        return None if until_s is None else self._clock.wall_ms() + round((until_s - time.monotonic()) * 1000)
 
     def connections(self) -> list[shapes.ConnectionRow]:
         """Everyone connected, by id."""

@@ -33,6 +33,7 @@ from gateway.device.session import (
     Restamp,
     Said,
     Session,
+    Sleeps,
     Slow,
     Timed,
 )
@@ -175,18 +176,26 @@ class Connection:
                 self._around.newest(self, output)
             case Answered():
                 self._around.answered(self, output)
-            case Timed(round_trip_ms, quality):
-                self.info.rtt_ms, self.info.quality = round_trip_ms, quality
-            case Said(level, text):
-                level_number = logging.getLevelNamesMapping()[level.upper()]
-                log.log(level_number, "%s says: %s", self.session.device, wire.clean(text, wire.MAX_LINE))
-            case Noticed(text):
-                log.warning("%s: %s", self.session.device, text)
+            case Timed() | Sleeps() | Said() | Noticed():
+                self._note(output)
             case Close():
                 self.closing = output
                 self._ending.set()
             case Greet() | Slow():
                 raise TypeError(f"{output} is for the reader")
+
+    def _note(self, output: Timed | Sleeps | Said | Noticed) -> None:
+        """What is for people alone."""
+        match output:
+            case Timed(round_trip_ms, quality):
+                self.info.rtt_ms, self.info.quality = round_trip_ms, quality
+            case Sleeps(ms):
+                self.info.sleep_ms = ms
+            case Said(level, text):
+                level_number = logging.getLevelNamesMapping()[level.upper()]
+                log.log(level_number, "%s says: %s", self.session.device, wire.clean(text, wire.MAX_LINE))
+            case Noticed(text):
+                log.warning("%s: %s", self.session.device, text)
 
     def _post(self, data: bytes, *, text: bool) -> None:
         self._outgoing.append((data, text))

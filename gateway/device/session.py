@@ -113,6 +113,13 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Sleeps:
+    """The device ends this connection to sleep, and means to be back after so long."""
+
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Noticed:
     """A warning for the log, about the device."""
 
@@ -138,7 +145,9 @@ REFUSALS_PER_FRAME: Final = 50
 """A frame counts once more, where it is slowed down, for so many values refused: each costs as much as a good sample,
 and one frame may hold thousands."""
 
-Output: TypeAlias = Reply | Echo | Greet | Append | Restamp | Newest | Answered | Timed | Said | Noticed | Slow | Close
+Output: TypeAlias = (
+    Reply | Echo | Greet | Append | Restamp | Newest | Answered | Timed | Said | Sleeps | Noticed | Slow | Close
+)
 
 
 class Session:
@@ -410,6 +419,9 @@ class Session:
     def _on_log(self, message: wire.LogLine, _text: str, now: Now) -> list[Output]:
         return self._say(message.level, message.text, now)
 
+    def _on_sleep(self, message: wire.Sleep, _text: str, _now: Now) -> list[Output]:
+        return [Sleeps(message.ms)]
+
     # Parts of these
 
     def _boot(self, number: int, seq: int | None) -> Boot:
@@ -518,6 +530,7 @@ _HANDLERS: Final[Mapping[State, Mapping[type, Handler]]] = {
         wire.Result: Session._on_result,
         wire.SettingsReport: Session._on_settings,
         wire.LogLine: Session._on_log,
+        wire.Sleep: Session._on_sleep,
     },
 }
 """What may come in which state. Anything else closes the connection: it came before hello, or before our welcome."""

@@ -32,6 +32,9 @@ MAX_RAW: Final = 4_096
 MAX_LINE: Final = 500
 """Characters of a line of the device's log, and of a failed command's text."""
 
+MAX_SLEEP_MS: Final = 31 * 24 * 3600 * 1000
+"""For longer nobody is taken to be asleep."""
+
 BINARY_HEADER_BYTES: Final = 8
 BINARY_ECHO: Final = b"MG\x01\x00"
 """How a binary frame begins that wants to be sent back (WIRE.md, section 10)."""
@@ -198,9 +201,15 @@ class LogLine(Message, frozen=True, tag="log"):
     t: Counter | None = None
 
 
-Plain: TypeAlias = Hello | Gap | Event | ClockAnswer | Result | SettingsReport | LogLine
+class Sleep(Message, frozen=True, tag="sleep"):
+    ms: Annotated[int, Meta(ge=0, le=MAX_SLEEP_MS)]
+
+
+Plain: TypeAlias = Hello | Gap | Event | ClockAnswer | Result | SettingsReport | LogLine | Sleep
 """What does not depend on a profile."""
-INCOMING: Final = frozenset({"hello", "samples", "latest", "gap", "event", "clock", "result", "settings", "log"})
+INCOMING: Final = frozenset(
+    {"hello", "samples", "latest", "gap", "event", "clock", "result", "settings", "log", "sleep"}
+)
 
 
 class Rough(Struct, frozen=True):

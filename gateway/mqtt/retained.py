@@ -107,7 +107,7 @@ class Retained:
             self._marked.add(device := mark.key.removeprefix(self._mark("")))
             self._presences.forget(device)
         for device in known:
-            self._presences.set(device, self._presence.get(device) is not None)
+            self._presences.set(device, self._presence.is_here(device))
         if kept := await self._store.get(f"{self._key}/retained"):
             with suppress(msgspec.DecodeError):
                 self._kept_devices = msgspec.json.decode(kept.value, type=list[str])
@@ -231,7 +231,7 @@ class Retained:
             self._presences.set(connection.device, True)
         async for change in watch:
             if self._presences.knows(change.device):  # else it is removed, or `_follow_devices` will come to it
-                self._presences.set(change.device, change.connection is not None)
+                self._presences.set(change.device, change.connection is not None or change.asleep)
             if change.latest is not None:
                 forgets = self._forgets[change.device]
                 info = await self._devices.get(change.device)
@@ -250,7 +250,7 @@ class Retained:
                 if info.revoked and device in self._forgetting:
                     continue  # from before its end
                 self._forgetting.discard(device)
-                self._presences.set(device, self._presence.get(device) is not None)
+                self._presences.set(device, self._presence.is_here(device))
             elif publishable(device):
                 self._forgetting.discard(device)
                 self._presences.forget(device)

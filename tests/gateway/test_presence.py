@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -35,6 +36,30 @@ def test_watchers_see_devices_come_and_go() -> None:
         assert await anext(watch) == PresenceChange("greenhouse", here)
         presence.disconnected("greenhouse", 1)
         assert await anext(watch) == PresenceChange("greenhouse", None)
+
+    run(work())
+
+
+def test_a_device_that_sleeps_as_it_said_is_here_until_it_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.presence.OVERSLEPT_S", 0.02)
+
+    async def work() -> None:
+        presence = Presence()
+        for epoch, sleep_ms in ((1, 3_600_000), (2, 20)):
+            here = connection(epoch=epoch)
+            presence.connected(here)
+            here.sleep_ms = sleep_ms
+            presence.disconnected("greenhouse", epoch)
+            assert presence.is_here("greenhouse")
+            assert presence.get("greenhouse") is None
+        until_s = presence.asleep_until_s("greenhouse")
+        assert until_s == pytest.approx(time.monotonic() + 0.02, abs=0.02)
+        watch = presence.watch()
+        assert await anext(watch) == PresenceChange("greenhouse", None)
+        assert not presence.is_here("greenhouse")
+        presence.connected(connection(epoch=3))
+        presence.disconnected("greenhouse", 3)  # without a word
+        assert not presence.is_here("greenhouse")
 
     run(work())
 

@@ -145,6 +145,7 @@ const device = object<Device>({
   counts,
   connection: orNull(link),
   commands: list(command),
+  asleep_until_ms: orNull(number),
 });
 
 const refused = object<Refused>({
@@ -259,6 +260,7 @@ const messages: Types = {
     since_ms: orNull(number),
     last_seen_ms: orNull(number),
     connection: orNull(link),
+    asleep_until_ms: orNull(number),
   }),
   command: message<Of<"command">>("command", { device: text, row: asked }),
   counts: message<Of<"counts">>("counts", { device: text, counts }),

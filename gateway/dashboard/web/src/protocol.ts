@@ -82,6 +82,8 @@ export interface Device {
   counts: Counts;
   connection: Link | null;
   commands: CommandSpec[];
+  /** It is away as it announced, and expected again then. */
+  asleep_until_ms: number | null;
 }
 
 /** A value, or a whole frame (`quantity` null), that validation refused. `value` is its JSON text. */
@@ -216,6 +218,7 @@ export type ServerMessage =
       since_ms: number | null;
       last_seen_ms: number | null;
       connection: Link | null;
+      asleep_until_ms: number | null;
     }
   | { type: "command"; device: string; row: Asked }
   | { type: "counts"; device: string; counts: Counts }

@@ -1,12 +1,13 @@
 // The gateway's REST resources, as far as the page uses them.
 
 import { parseCommands, parseEvents, parseGaps, parseHistory, parseProblem, parseQuarantine, parseResult, parseSession } from "./parse.ts";
-import type { Asked, CommandResult, DeviceEvent, Gap, History, Refused, Scalar, Session } from "./protocol.ts";
+import type { Asked, CommandResult, Device, DeviceEvent, Gap, History, Refused, Scalar, Session } from "./protocol.ts";
 
 const TIMEOUT_MS = 15_000;
 /** How long a command may wait until it is begun: for a device that is there, and for one that is away. */
 const COMMAND_TIMEOUT_S = 10;
-export const AWAY_TIMEOUT_S = 600;
+const AWAY_TIMEOUT_S = 600;
+const LONGEST_TIMEOUT_S = 3600;
 
 /** The gateway said no, or nothing. The message is for people. */
 export class RestError extends Error {}
@@ -46,9 +47,15 @@ export const events = async (device: string): Promise<DeviceEvent[]> => parseEve
 
 export const commands = async (device: string): Promise<Asked[]> => parseCommands(await call(at(device, "commands")));
 
+/** How long a command waits for the device: one that sleeps is late when it is back a tenth of its sleep and a minute later. */
+export function timeout(device: Pick<Device, "online" | "asleep_until_ms">, now_ms: number): number {
+  if (device.online) return COMMAND_TIMEOUT_S;
+  const asleep_s = device.asleep_until_ms === null ? 0 : (device.asleep_until_ms - now_ms) / 1000;
+  return Math.min(LONGEST_TIMEOUT_S, Math.max(AWAY_TIMEOUT_S, Math.round(1.1 * asleep_s + 60)));
+}
+
 /** Resolves when the command has ended. */
-export async function send(device: string, name: string, args: Record<string, Scalar>, online: boolean): Promise<CommandResult> {
-  const timeout_s = online ? COMMAND_TIMEOUT_S : AWAY_TIMEOUT_S;
+export async function send(device: string, name: string, args: Record<string, Scalar>, timeout_s: number): Promise<CommandResult> {
   const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ name, args, timeout_s }) };
   return parseResult(await call(at(device, "commands"), init, timeout_s * 1000 + TIMEOUT_MS));
 }

@@ -130,8 +130,9 @@ export function reduce(state: State, action: Action, heard_ms: number): State {
     case "commands.loaded":
       return change(state, action.device, (device) => ({ ...device, asked: mergeAsked(action.rows, device.asked) }));
     case "presence": {
-      const { online, since_ms, last_seen_ms, connection } = action;
-      return change(state, action.device, (device) => ({ ...device, online, since_ms, last_seen_ms, connection }));
+      const { online, since_ms, last_seen_ms, connection, asleep_until_ms } = action;
+      const now = { online, since_ms, last_seen_ms, connection, asleep_until_ms };
+      return change(state, action.device, (device) => ({ ...device, ...now }));
     }
     case "counts":
       return change(state, action.device, (device) => ({ ...device, counts: action.counts }));

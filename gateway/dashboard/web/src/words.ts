@@ -199,12 +199,13 @@ function whyWords(why: Why): string {
 }
 
 /**
- * "Online for 2 h 5 min", "Offline, last seen 4 min ago", "Never connected yet". While the feed is not `live`, nobody knows:
+ * "Online for 2 h 5 min", "Asleep, expected at 14:05", "Offline, last seen 4 min ago", "Never connected yet". While the feed is not `live`, nobody knows:
  * "Was online".
  */
 export function presenceWords(device: Device, now_ms: number, live: boolean): string {
   if (device.online && !live) return "Was online";
   if (device.online) return device.since_ms === null ? "Online" : `Online for ${duration(now_ms - device.since_ms)}`;
+  if (device.asleep_until_ms !== null) return `Asleep, expected at ${when(device.asleep_until_ms, now_ms)}`;
   if (device.last_seen_ms === null) return "Never connected yet";
   return `Offline, last seen ${age(now_ms - device.last_seen_ms)}`;
 }

@@ -13,7 +13,7 @@ test("what FEED.md shows is understood", () => {
     { type: "quarantine", device: "greenhouse", rows: [{ at_ms: 1, boot_id: "", seq: 1, quantity: null, value: "", code: "frame.columns", reason: "" }] },
     { type: "event", device: "greenhouse", rows: [{ at_ms: 1, boot_id: "", seq: 1, code: "sensor.failed", sensor: "climate", data: { errno: 19 } }] },
     { type: "gap", device: "greenhouse", boot: 16, boot_id: "", from: 900, to: 949, count: 50, at_most: null, why: "full", before_ms: T0_MS, after_ms: null, received_ms: T0_MS },
-    { type: "presence", device: "greenhouse", online: false, since_ms: null, last_seen_ms: 5, connection: null },
+    { type: "presence", device: "greenhouse", online: false, since_ms: null, last_seen_ms: 5, connection: null, asleep_until_ms: 7 },
     { type: "counts", device: "greenhouse", counts: device().counts },
     { type: "device", device: "greenhouse", info: device() },
     { type: "removed", device: "greenhouse" },

@@ -155,7 +155,7 @@ test("presence and counts replace what was known", () => {
   const counts = { samples: 9, events: 8, gaps: 7, lost: 6, quarantined: 5, uncertain: 4 };
   const state = after(
     START,
-    { type: "presence", device: "greenhouse", online: false, since_ms: null, last_seen_ms: 7, connection: null },
+    { type: "presence", device: "greenhouse", online: false, since_ms: null, last_seen_ms: 7, connection: null, asleep_until_ms: null },
     { type: "counts", device: "greenhouse", counts },
   );
   assert.equal(greenhouse(state).online, false);

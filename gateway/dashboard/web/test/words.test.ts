@@ -102,6 +102,8 @@ test("presence is told, and not claimed while nobody knows", () => {
   assert.equal(presenceWords(device(), now_ms, true), "Online for 2 min 5 s");
   assert.equal(presenceWords(device(), now_ms, false), "Was online");
   assert.equal(presenceWords(device({ online: false }), now_ms, true), "Offline, last seen 2 min ago");
+  const asleep = device({ online: false, asleep_until_ms: T0_MS + 600_000 });
+  assert.equal(presenceWords(asleep, now_ms, true), `Asleep, expected at ${when(T0_MS + 600_000, now_ms)}`);
   assert.equal(presenceWords(device({ online: false, last_seen_ms: null }), now_ms, true), "Never connected yet");
 });
 

@@ -6,7 +6,7 @@ import { duration, facts, when } from "../format.ts";
 import type { Asked, CommandArgument, CommandSpec, Scalar } from "../protocol.ts";
 import * as rest from "../rest.ts";
 import type { DeviceState } from "../state.ts";
-import { mayControl, now_ms, session } from "../store.ts";
+import { gatewayNow_ms, mayControl, now_ms, session } from "../store.ts";
 import { unreachable } from "../unreachable.ts";
 import { askedByWords, askedWords, resultWords } from "../words.ts";
 import { useFew } from "./parts.tsx";
@@ -17,7 +17,7 @@ const TO_CONFIRM = new Set(["restart"]);
 type Outcome =
   | { kind: "idle" }
   | { kind: "confirm" }
-  | { kind: "busy"; online: boolean }
+  | { kind: "busy"; online: boolean; timeout_s: number }
   | { kind: "done"; text: string }
   | { kind: "failed"; text: string };
 
@@ -26,7 +26,7 @@ export function Commands({ device }: { device: DeviceState }) {
     <section class="card" aria-labelledby="commands">
       <h2 id="commands">Commands</h2>
       {mayControl() ? (
-        device.commands.map((spec) => <CommandRow key={spec.name} device={device.id} online={device.online} spec={spec} />)
+        device.commands.map((spec) => <CommandRow key={spec.name} device={device} spec={spec} />)
       ) : (
         session.value && <p class="nothing">You may look, but send no commands.</p>
       )}
@@ -62,7 +62,8 @@ function History({ rows, specs }: { rows: readonly Asked[]; specs: readonly Comm
   );
 }
 
-function CommandRow({ device, online, spec }: { device: string; online: boolean; spec: CommandSpec }) {
+function CommandRow({ device, spec }: { device: DeviceState; spec: CommandSpec }) {
+  const { online } = device;
   const [outcome, setOutcome] = useState<Outcome>({ kind: "idle" });
   const busy = outcome.kind === "busy";
 
@@ -74,10 +75,11 @@ function CommandRow({ device, online, spec }: { device: string; online: boolean;
       return;
     }
     const args = argumentsOf(event.currentTarget, spec.args);
-    setOutcome({ kind: "busy", online });
+    const timeout_s = rest.timeout(device, gatewayNow_ms());
+    setOutcome({ kind: "busy", online, timeout_s });
     const begun_ms = performance.now();
     try {
-      const result = await rest.send(device, spec.name, args, online);
+      const result = await rest.send(device.id, spec.name, args, timeout_s);
       const text = resultWords(result, Math.round(performance.now() - begun_ms));
       setOutcome({ kind: result.status === "done" ? "done" : "failed", text });
     } catch (error) {
@@ -95,7 +97,7 @@ function CommandRow({ device, online, spec }: { device: string; online: boolean;
         <Argument key={argument.name} argument={argument} />
       ))}
       <p class={`outcome ${outcome.kind}`} role="status">
-        {outcomeWords(outcome, online)}
+        {outcomeWords(outcome, device)}
       </p>
       {outcome.kind === "confirm" && (
         <button type="button" class="quiet cancel" onClick={() => setOutcome({ kind: "idle" })}>
@@ -106,16 +108,17 @@ function CommandRow({ device, online, spec }: { device: string; online: boolean;
   );
 }
 
-function outcomeWords(outcome: Outcome, online: boolean): string {
+function outcomeWords(outcome: Outcome, device: DeviceState): string {
   switch (outcome.kind) {
     case "idle":
-      return online ? "" : "The device is offline: it gets the command when it comes back.";
+      if (device.online) return "";
+      return `The device is ${device.asleep_until_ms === null ? "offline" : "asleep"}: it gets the command when it comes back.`;
     case "confirm":
       return "Sure? The device is away for some seconds; its samples stay.";
     case "busy":
       return outcome.online
         ? "Waiting for the device\u2026"
-        : `Queued: the device gets it if it comes back within ${duration(rest.AWAY_TIMEOUT_S * 1000)}.`;
+        : `Queued: the device gets it if it comes back within ${duration(outcome.timeout_s * 1000)}.`;
     case "done":
     case "failed":
       return outcome.text;

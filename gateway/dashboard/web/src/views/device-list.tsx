@@ -16,7 +16,7 @@ const VALUES_SHOWN = 4;
 
 export function DeviceList() {
   const { loaded, devices } = state.value;
-  const online = [...devices.values()].filter((device) => device.online).length;
+  const online = [...devices.values()].filter((device) => device.online || device.asleep_until_ms !== null).length;
   return (
     <>
       <div class="page-head">
@@ -40,8 +40,8 @@ function Row({ device }: { device: DeviceState }) {
   const measured = device.sensors.filter((sensor) => !isVitals(sensor)).flatMap((sensor) => sensor.quantities);
   const first = measured[0];
   return (
-    <li class={`device ${device.online ? "" : "is-offline"}`}>
-      <Dot online={device.online} />
+    <li class={`device ${device.online || device.asleep_until_ms !== null ? "" : "is-offline"}`}>
+      <Dot device={device} />
       <div class="device-name">
         <a href={deviceHref(device.id)}>{device.id}</a>
         <p class="muted">{presenceWords(device, now_ms.value, link.value.kind === "live")}</p>

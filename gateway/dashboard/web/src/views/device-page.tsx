@@ -60,7 +60,7 @@ function Shown({ device }: { device: DeviceState }) {
       <div class="page-head">
         <h1 tabIndex={-1}>{device.id}</h1>
         <p class="presence">
-          <Dot online={device.online} />
+          <Dot device={device} />
           {presenceWords(device, now_ms.value, link.value.kind === "live")}
         </p>
         <p class="muted">{device.title}</p>

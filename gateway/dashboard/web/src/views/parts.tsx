@@ -5,15 +5,16 @@ import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
 import { Chart, type Lost } from "../chart.ts";
 import { age, isoTime, reading, readingText, staleAfterMs, when } from "../format.ts";
 import { eachFrame } from "../frames.ts";
-import type { Latest, Quantity } from "../protocol.ts";
+import type { Device, Latest, Quantity } from "../protocol.ts";
 import { gatewayNow_ms, now_ms } from "../store.ts";
 import { palette } from "../theme.ts";
 import type { Trace } from "../trace.ts";
 import { NOT_MEASURED, QUALITY_TITLE, qualityWords } from "../words.ts";
 
 /** Filled for online, hollow for offline: told by shape as much as by colour. The word stands beside it. */
-export function Dot({ online }: { online: boolean }) {
-  return <span class={`dot ${online ? "online" : "offline"}`} aria-hidden="true" />;
+export function Dot({ device }: { device: Device }) {
+  const state = device.online ? "online" : device.asleep_until_ms === null ? "offline" : "asleep";
+  return <span class={`dot ${state}`} aria-hidden="true" />;
 }
 
 /** More letters than fit in large type beside a chart. */
