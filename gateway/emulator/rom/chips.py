@@ -2,6 +2,8 @@
 
 import hardware as _hw
 
+_GARBAGE = 5  # of page.py's FAULTS
+
 
 class Random:
     """A small generator, the same for the same seed, which allocates nothing (the `random` module belongs to the
@@ -102,3 +104,33 @@ class I2CChip(Chip):
 
     def read_register(self, register):
         return 0
+
+
+class AnalogChip(Chip):
+    """What gives a voltage at a pin. The first of `options.readings` readings (9 where the profile says nothing, as our
+    drivers take them) is one measurement."""
+
+    def __init__(self, config, seed):
+        super().__init__(config, seed)
+        self._readings = (config.get("options") or {}).get("readings", 9)
+        self._left = 0
+        self._last_us = 0
+        self.uv = 0
+        """At the pin."""
+
+    def read_uv(self):
+        """What the pin has now: the measurement, with the noise of an ESP32's converter."""
+        now_us = self.now_us()
+        if self._left == 0 or now_us - self._last_us > 1000000:  # a program that was interrupted begins anew
+            self._left = self._readings
+            self.measure()
+        self._left -= 1
+        self._last_us = now_us
+        fault = self.fault()
+        if fault:
+            return self.random.below(3000000) if fault == _GARBAGE else 0
+        spike = 60000 if self.random.below(20) == 0 else 0  # once in a while it is far off
+        return self.uv + self.random.noise(6000) + spike
+
+    def measure(self):
+        """To be overridden: sets `uv` and calls `taken()`."""

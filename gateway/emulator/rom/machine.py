@@ -1,9 +1,10 @@
-# `machine` as an ESP32 has it, as far as the circuit goes: pins, PWM, I2C, watchdog, RTC, resets, sleep. What is not
-# here (ADC, SPI, UART, Timer) is not emulated, and a program that imports it hears so.
+# `machine` as an ESP32 has it, as far as the circuit goes: pins, PWM, ADC, I2C, watchdog, RTC, resets, sleep. What
+# is not here (SPI, UART, Timer) is not emulated, and a program that imports it hears so.
 
 import hardware as _hw
 import umachine as _unix
 import utime as _time
+from adc import ADC as ADC
 from pwm import PWM as PWM
 from strips import bitstream as bitstream
 
