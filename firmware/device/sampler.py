@@ -2,16 +2,23 @@
 
 Each sensor keeps its own plan. A sample that was due and could not be taken (the interpreter was blocked) is counted as
 missed; a sensor that fails gives nulls and is made anew with growing delay; neither ever stops another sensor.
+
+A chip that measures by itself keeps its samples in a FIFO until it is read, ten times a second: its driver has `fetch`
+(sensors/__init__.py). Such samples are stamped by their number (beat.py), not by when they were read, and only what the
+FIFO could not hold is missed.
 """
 
 from array import array
 from micropython import const
 
+from device.beat import Beat
 from device.clock import sooner, ticks_add, ticks_diff
 from device.columns import Column, event_body
 from device.sensors import NULL, why
 
 _IDLE_MS = const(1000)
+_FETCH_MS = const(100)  # a FIFO is emptied so often
+_FAILED_MS = const(1000)  # a sensor that has failed says so no more often
 _FIRST_RETRY_MS = const(1000)
 _LAST_RETRY_MS = const(60000)
 _REPORT_MISSED_MS = const(10000)  # one event for all that were missed meanwhile
@@ -26,14 +33,16 @@ class Sensor:
         OSError where the chip does not answer. The first sample is due `now`."""
         self.config = config
         self.name = config["name"]
-        self.period_ms = config["period_ms"]
+        self.every_ms = self.period_ms = config["period_ms"]
         self.due = now
+        self.fifo = None  # the driver, if its chip has one
         self.columns = [Column(q["name"], q["decimals"]) for q in config["quantities"]]
         self.values = array("i", [NULL] * len(self.columns))
         self.newest_ms = 0
         self.failed = False
         self.missed = 0
         self.report_missed = now
+        self._beat = None
         self._open_driver = open_driver
         self._driver = None
         self._raw = array("i")
@@ -43,25 +52,53 @@ class Sensor:
         self._retry = now
         self._retry_ms = _FIRST_RETRY_MS
 
-    def read(self, now):
-        """Fills `values`. Raises whatever the driver raises; `values` are all NULL then."""
+    def read(self, clock, now):
+        """Measures, and fills `values`; of a FIFO, fetches what there is, and `next_ms` takes one after the other.
+        Raises whatever the driver raises; `values` are all NULL then."""
         self.forget()
         if self._driver is None:
-            self._open(now)
+            self._open(clock, now)
         driver = self._driver
         self._driver = None  # a driver that fails is made anew
+        if self.fifo is None:
+            self._fill(driver)
+        else:
+            self._fetch(driver, clock.uptime_ms())
+        self._driver = driver
+        if self.measures():
+            self._retry_ms = _FIRST_RETRY_MS
+
+    def _fetch(self, driver, uptime_ms):
+        if driver.fetch():
+            self.missed += self._beat.skip(uptime_ms)
+        elif driver.left:
+            self.missed += self._beat.burst(uptime_ms, driver.left)
+
+    def measures(self):
+        """Whether the chip gives anything. One whose FIFO is empty may never fill it."""
+        return self.fifo is None or self.fifo.left > 0
+
+    def next_ms(self):
+        """Takes the next sample that was fetched into `values`. When it was taken."""
+        self._fill(self.fifo)
+        return self._beat.next_ms()
+
+    def skip_ms(self):
+        """When the next sample was taken that was fetched: without taking it."""
+        return self._beat.next_ms()
+
+    def _fill(self, driver):
         raw = self._raw
         for i in range(len(raw)):
             raw[i] = NULL
         driver.read_into(raw)
-        self._driver = driver
-        self._retry_ms = _FIRST_RETRY_MS
         for i in range(len(self.values)):
             self.values[i] = self._scale(raw[self._pick[i]], i)
 
-    def _open(self, now):
+    def _open(self, clock, now):
         if self.failed and ticks_diff(now, self._retry) < 0:
             raise NotYet
+        self.fifo = None
         quantities, self._driver = self._open_driver(self.config)
         names = [name for name, _ in quantities]
         self._raw = array("i", [NULL] * len(names))
@@ -70,6 +107,11 @@ class Sensor:
             more = wanted["decimals"] - quantities[self._pick[i]][1]
             self._times[i] = 10 ** max(0, more)
             self._over[i] = 10 ** max(0, -more)
+        self.every_ms = self.period_ms
+        if hasattr(self._driver, "fetch"):
+            self.fifo = self._driver
+            self.every_ms = max(_FETCH_MS, self.period_ms)
+            self._beat = Beat(self.period_ms, clock.uptime_ms())
 
     def forget(self):
         """Nothing was measured."""
@@ -79,6 +121,10 @@ class Sensor:
     def fail(self, now):
         """Reading has failed: it is tried again later, with growing delay."""
         self.failed = True
+        self.fifo = None
+        if self.period_ms < _FAILED_MS:
+            self.every_ms = _FAILED_MS
+            self.due = ticks_add(now, _FAILED_MS)
         self._retry = ticks_add(now, self._retry_ms)
         self._retry_ms = min(2 * self._retry_ms, _LAST_RETRY_MS)
 
@@ -116,20 +162,18 @@ class Sampler:
         """Per sensor, what it measured last."""
         self._outbox = outbox
         self._clock = clock
-        self._before = 0  # the outbox's `next`, before the sample that is being taken went in
+        self._begun = 1  # samples that are being put, and the outbox's `next` before the first of them; -1: not yet
+        self._first = -1
 
     def poll(self, now):
         """Takes what is due. Returns ms until the next is. Allocates nothing unless something goes wrong."""
+        for number in range(len(self.sensors)):  # what lies in a FIFO is older than what is measured now
+            if self.sensors[number].fifo is not None:
+                self._poll(number, now)
         wait_ms = _IDLE_MS
         for number in range(len(self.sensors)):
+            self._poll(number, now)
             sensor = self.sensors[number]
-            late_ms = ticks_diff(now, sensor.due)
-            if late_ms >= 0:
-                missed = late_ms // sensor.period_ms
-                sensor.missed += missed
-                # from the plan, not from now: a slow read must not shift later samples, nor a stall cause a burst
-                sensor.due = ticks_add(sensor.due, (missed + 1) * sensor.period_ms)
-                self._take(number, sensor, now)
             if ticks_diff(now, sensor.report_missed) >= 0:
                 if sensor.missed:
                     self._report_missed(sensor, now)
@@ -138,13 +182,25 @@ class Sampler:
             wait_ms = sooner(wait_ms, sensor.due, now)
         return wait_ms
 
+    def _poll(self, number, now):
+        sensor = self.sensors[number]
+        late_ms = ticks_diff(now, sensor.due)
+        if late_ms < 0:
+            return
+        turns = late_ms // sensor.every_ms
+        if sensor.fifo is None:
+            sensor.missed += turns
+        # from the plan, not from now: a slow read must not shift later samples, nor a stall cause a burst
+        sensor.due = ticks_add(sensor.due, (turns + 1) * sensor.every_ms)
+        self._take(number, sensor, now)
+
     def due_ms(self, now, wait_ms=0):
         """Milliseconds from `now` until a sample is due, of those that are due `wait_ms` from now and later."""
         soonest_ms = None
         for sensor in self.sensors:
             due_ms = ticks_diff(sensor.due, now)
             if due_ms < wait_ms:
-                due_ms += (wait_ms - due_ms + sensor.period_ms - 1) // sensor.period_ms * sensor.period_ms
+                due_ms += (wait_ms - due_ms + sensor.every_ms - 1) // sensor.every_ms * sensor.every_ms
             soonest_ms = due_ms if soonest_ms is None else min(soonest_ms, due_ms)
         return soonest_ms
 
@@ -160,20 +216,37 @@ class Sampler:
 
     def _take(self, number, sensor, now):
         t_ms = self._clock.uptime_ms()
-        self._before = -1
+        self._first = -1
         try:
             self._read(sensor, t_ms, now)
-            self._put(number, sensor, t_ms)
-        except KeyboardInterrupt:  # Ctrl-C, at any place: a measurement that was begun leaves its trace
-            if self._before in (-1, self._outbox.next):
-                sensor.forget()
+            fifo = sensor.fifo
+            if fifo is None:
+                self._begin(1)
                 self._put(number, sensor, t_ms)
+            else:
+                self._begin(fifo.left)
+                while fifo.left:
+                    self._put(number, sensor, sensor.next_ms())
+        except KeyboardInterrupt:  # Ctrl-C, at any place: a measurement that was begun leaves its trace
+            for _ in range(self._left_to_put(sensor)):
+                sensor.forget()
+                self._put(number, sensor, t_ms if sensor.fifo is None else sensor.skip_ms())
             raise
+
+    def _begin(self, count):
+        self._begun = count
+        self._first = self._outbox.next
+
+    def _left_to_put(self, sensor):
+        """Samples that were measured, or begun to be, and are not in the outbox."""
+        if self._first >= 0:
+            return self._begun - (self._outbox.next - self._first)
+        return 1 if sensor.fifo is None else sensor.fifo.left
 
     def _read(self, sensor, t_ms, now):
         try:
-            sensor.read(now)
-            if sensor.failed:
+            sensor.read(self._clock, now)
+            if sensor.failed and sensor.measures():
                 sensor.failed = False
                 self._event(sensor, t_ms, "sensor.ok", None)
         except NotYet:
@@ -185,7 +258,6 @@ class Sampler:
 
     def _put(self, number, sensor, t_ms):
         sensor.newest_ms = t_ms
-        self._before = self._outbox.next  # Ctrl-C may strike behind it, too, while the sample is written to flash
         self._outbox.put_sample(number, t_ms, sensor.values, len(sensor.values))
 
     def _event(self, sensor, t_ms, code, data):

@@ -4,6 +4,12 @@
     class Sensor:
         def __init__(self, bus, config): ...              # raises OSError where the chip is absent
         def read_into(self, values): ...                  # one integer per quantity, or NULL; raises OSError
+
+A chip that measures by itself, and keeps what it measured in a FIFO, each `period_ms` by its own clock:
+
+        left                                              # samples that were fetched and not read yet
+        def fetch(self): ...                              # sets `left`, then fetches all; True: it had overflowed
+        def read_into(self, values): ...                  # the oldest of them, and one less is `left`
 """
 
 MISSING = "missing"  # no chip answers

@@ -35,11 +35,11 @@ class Chip:
         self.random = Random(seed)
         self._headers = config.get("signals", {})
 
-    def taken(self, values=None):
+    def taken(self, values=None, times=1):
         """To be called once per measurement the driver triggers, when it triggers it. This is the truth the gateway is
         held to. `values`: what a perfect driver would make of it, by name; it only goes to a truth log, so make it only
-        if keeps_truth()."""
-        _hw.count(self.taken_at, self.config["name"], values)
+        if keeps_truth(). `times`: so many at once, of a chip that measures by itself and is read later."""
+        _hw.count(self.taken_at, self.config["name"], values, times)
 
     def fault(self):
         """What is wrong with this chip just now (board.fault): 0, or a number of page.py's FAULTS. An I2C bus asks by
@@ -61,13 +61,13 @@ class Chip:
         """Unix milliseconds of the world outside, for signals."""
         return _hw.wall_ms()
 
-    def signal(self, quantity, default):
-        """What there is to measure now, in thousandths of the unit of `quantity` (one of the profile's): what the host
-        scripted, else `default`, the chip's own noise and all."""
+    def signal(self, quantity, default, age_ms=0):
+        """What there is to measure now, or was `age_ms` ago, in thousandths of the unit of `quantity` (one of the
+        profile's): what the host scripted, else `default`, the chip's own noise and all."""
         header_at = self._headers.get(quantity)
         if header_at is None:
             return default
-        return _hw.scripts.value(header_at, default, self.random)
+        return _hw.scripts.value(header_at, default, self.random, age_ms)
 
     # On an I2C bus. Raise OSError(19) where the real chip would not acknowledge.
 

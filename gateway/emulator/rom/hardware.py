@@ -164,10 +164,10 @@ def wait():
 # Truth.
 
 
-def count(offset, sensor, values):
-    """One measurement. It counts from this write on, whatever ends the program; `values` go to the truth log where one
-    is kept."""
-    taken = page.get64(offset) + 1
+def count(offset, sensor, values, times):
+    """One measurement, or several at once. They count from this write on, whatever ends the program; `values` go to the
+    truth log where one is kept."""
+    taken = page.get64(offset) + times
     page.put64(offset, taken)
     if _truth is not None:
         _truth.write(_line(sensor, taken, values))

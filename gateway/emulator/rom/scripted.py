@@ -19,20 +19,20 @@ class Scripts:
         self._last = array("l", [0] * quantities)
         self._known = bytearray(quantities)  # whether `_last` holds anything
 
-    def value(self, header_at, default, random):
-        """What the quantity with this header is now, in thousandths of its unit."""
+    def value(self, header_at, default, random, age_ms):
+        """What the quantity with this header was `age_ms` ago, in thousandths of its unit."""
         header = self._get(header_at)
         while header & _PLACE:
-            value = self._script((header & _PLACE) * 8, header_at >> 3, default, random)
+            value = self._script((header & _PLACE) * 8, header_at >> 3, default, random, age_ms)
             again = self._get(header_at)
             if again == header:  # it did not change meanwhile
                 return value
             header = again
         return default
 
-    def _script(self, at, number, default, random):
+    def _script(self, at, number, default, random, age_ms):
         get = self._get
-        t_ms = (_unix.ticks_us() - get(at)) // 1000
+        t_ms = (_unix.ticks_us() - get(at)) // 1000 - age_ms
         from_ms = get(at + 8)
         stuck = from_ms <= t_ms < get(at + 16)
         if stuck:

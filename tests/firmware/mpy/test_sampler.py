@@ -253,6 +253,157 @@ def test_floats_become_integers_and_what_is_no_number_is_not_measured():
     check.equal(fixed(1e9, 2), NULL)
 
 
+class Fifo:
+    """A chip that measures each `period_us` by itself, and keeps 85 samples."""
+
+    def __init__(self, hand, period_us=20000):
+        self.quantities = (("number", 0),)
+        self.opened = 0
+        self.left = 0
+        self.fails = None
+        self._hand = hand
+        self._period_us = period_us
+        self._start = None
+        self.read = 0  # samples that were fetched, or that an overflow took
+        self.lost = 0
+        self.interrupts = None  # strikes when so many are left
+
+    def __call__(self, config):
+        self.opened += 1
+        if self.fails:
+            raise self.fails
+        self._start, self.read = self._hand.now, 0
+        return self.quantities, self
+
+    def fetch(self):
+        if self.fails:
+            raise self.fails
+        ms = self._hand.now - self._start & 0x3FFFFFFF
+        there = ms * 1000 // self._period_us - self.read
+        self.read += there
+        if there > 85:
+            self.lost += there
+            return True
+        self.left = there
+        self._strike()
+        return False
+
+    def read_into(self, values):
+        self._strike()
+        self.left -= 1
+        values[0] = self.read - self.left - 1
+
+    def _strike(self):
+        if self.left == self.interrupts:
+            self.interrupts = None
+            raise KeyboardInterrupt
+
+
+class FifoBench(Bench):
+    def __init__(self, *others, period_us=20000):
+        self.hand = Hand(before_wrap_ms=2500)
+        self.clock = Clock(self.hand)
+        self.outbox = Outbox(Boot(1, "aa", ""), 400, 2)
+        self.fifo = Fifo(self.hand, period_us)
+        self.drivers = [self.fifo] + [Driver() for _ in others]
+        configs = (config("motion", 20, (("number", 0),)),) + others
+        sensors = [Sensor(c, d, self.hand.now) for c, d in zip(configs, self.drivers)]  # noqa: B905
+        self.sampler = Sampler(sensors, self.outbox, self.clock)
+        self.seen = 0
+
+    def run(self, ms):
+        """Turns the loop as the node does, and says what came."""
+        found = []
+        until = self.clock.uptime_ms() + ms
+        while self.clock.uptime_ms() < until:
+            self.poll(self.sampler.poll(self.clock.ticks()))
+            found += self.new()
+        return found
+
+
+def test_a_fifo_is_emptied_ten_times_a_second_and_every_sample_has_its_own_time():
+    bench = FifoBench()
+    found = bench.run(3000)
+    check.equal([values[0] for _, values in found], list(range(len(found))))
+    check.true(149 <= len(found) <= 151, len(found))
+    apart = [found[i + 1][0] - found[i][0] for i in range(len(found) - 1)]
+    check.true(min(apart) >= 17 and max(apart) <= 23, apart)
+    check.equal(bench.poll(), 100)
+
+
+def test_a_stall_within_what_the_fifo_holds_loses_nothing():
+    bench = FifoBench(period_us=20400)
+    bench.run(4000)
+    bench.hand.turn(1700)
+    found = bench.run(1000)
+    apart = [found[i + 1][0] - found[i][0] for i in range(len(found) - 1)]
+    check.true(min(apart) >= 19 and max(apart) <= 22, apart)
+    check.equal(found[-1][1], [bench.fifo.read - 1])
+    check.equal(bench.fifo.lost, 0)
+
+
+def test_what_a_fifo_could_not_hold_is_missed_and_reported_once():
+    bench = FifoBench()
+    bench.run(4000)
+    bench.hand.turn(3000)
+    events = [json.loads("{%s}" % found) for found in bench.run(11000) if isinstance(found, str)]
+    check.equal([(event["code"], event["sensor"]) for event in events], [("samples.missed", "motion")])
+    check.true(abs(events[0]["data"]["count"] - bench.fifo.lost) <= 1, events)
+
+
+def test_what_lies_in_a_fifo_goes_before_what_is_measured_now():
+    bench = FifoBench(config(period_ms=500))
+    bench.run(2000)
+    bench.hand.turn(777)
+    newest_ms = 0
+    for t_ms, _ in bench.run(2000):
+        check.true(t_ms > newest_ms - 100, (t_ms, newest_ms))  # or it would be as old as the stall was long
+        newest_ms = max(newest_ms, t_ms)
+
+
+def test_a_chip_with_a_fifo_that_fails_says_so_once_a_second_and_comes_back():
+    bench = FifoBench()
+    bench.run(1000)
+    bench.fifo.fails = SensorError("busy", 116)
+    found = bench.run(3500)
+    check.true('"code":"sensor.failed"' in found[0] and '"busy"' in found[0], found[0])
+    first_ms = found[1][0]
+    check.equal(found[1:], [(first_ms + 1000 * i, [NULL]) for i in range(len(found) - 1)])
+    bench.fifo.fails = None
+    found = bench.run(6000)
+    check.equal(len([1 for event in found if isinstance(event, str)]), 1)
+    check.true(any("sensor.ok" in event for event in found if isinstance(event, str)))
+    check.true(len(found) > 80, len(found))
+    check.equal(found[-1][1], [bench.fifo.read - 1])
+
+
+def test_a_fifo_that_never_fills_is_not_well_again():
+    bench = FifoBench(period_us=1 << 40)
+    tries = []
+
+    def fetch():
+        tries.append(bench.clock.uptime_ms())
+        if len(tries) % 3 == 0:
+            raise SensorError("busy", 116)
+        return False
+
+    bench.fifo.fetch = fetch
+    found = bench.run(20000)
+    check.equal([event for event in found if isinstance(event, str) and "sensor.ok" in event], [])
+    check.true(bench.fifo.opened <= 6, bench.fifo.opened)
+
+
+def test_ctrl_c_in_the_middle_of_a_burst_leaves_all_that_was_fetched():
+    for left in (5, 3, 1):
+        bench = FifoBench()
+        bench.run(1000)
+        bench.fifo.interrupts = left
+        check.raises(KeyboardInterrupt, bench.run, 1000)
+        found = bench.new()
+        check.equal([values[0] for _, values in found][-left:], [NULL] * left)
+        check.equal(bench.outbox.next, bench.fifo.read)
+
+
 class Steady:
     """As a driver should be: it allocates nothing."""
 
