@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -46,6 +46,14 @@ def emulate(
         Path | None,
         typer.Option("--signals", metavar="FILE", help="The same from a TOML file, which may be changed meanwhile."),
     ] = None,
+    fault: Annotated[
+        str | None,
+        typer.Option(
+            "--fault",
+            metavar="KINDS",
+            help="What goes wrong now and then, by the seed: wifi, power, clock, bus; several with commas.",
+        ),
+    ] = None,
     serial: Annotated[
         bool, typer.Option("--serial", help="Give each a serial port that mpremote and flash use as a USB port.")
     ] = False,
@@ -73,6 +81,7 @@ def emulate(
     from gateway.cli.common import RunningGateway, read_config, run_loop
     from gateway.cli.scripts import signals_of
     from gateway.emulator import find_interpreter
+    from gateway.emulator.faults import kinds_of
     from gateway.emulator.interpreter import need_raw_repl
 
     if name and count > 1:
@@ -85,7 +94,18 @@ def emulate(
     if serial or blank:
         need_raw_repl(interpreter)
     effective = read_config(config, state, settings)
-    wanted = Wanted(node, count, name, seed, signals_of(signal or [], signals), signals, serial or blank, blank, report)
+    wanted = Wanted(
+        node,
+        count,
+        name,
+        seed,
+        signals_of(signal or [], signals),
+        signals,
+        kinds_of(fault) if fault else (),
+        serial or blank,
+        blank,
+        report,
+    )
     url = None if blank else RunningGateway(effective.state).run["devices_url"]
     run_loop(_emulate(effective, wanted, url))
 
@@ -100,6 +120,7 @@ class Wanted:
     seed: int
     signals: dict[str, Signal]
     signal_file: Path | None
+    faults: tuple[str, ...]
     serial: bool
     blank: bool
     report: Path | None
@@ -109,7 +130,6 @@ async def _emulate(config: Config, wanted: Wanted, url: str | None) -> None:
     """`url`: of the gateway whose devices the boards are; None with blank boards, which are nobody's yet."""
     from gateway.cli.boards import Boards
     from gateway.cli.common import stop_on_signal
-    from gateway.cli.scripts import follow
     from gateway.config import write_private
 
     stop = stop_on_signal()
@@ -127,16 +147,18 @@ async def _emulate(config: Config, wanted: Wanted, url: str | None) -> None:
         if wanted.serial:
             for name, board in boards.boards.items():
                 typer.echo(f"  {name:<32} {board.port}")
-        if wanted.signal_file:
-            following.append(asyncio.create_task(follow(wanted.signal_file, boards.boards.values(), typer.echo)))
-        following += [asyncio.create_task(_say_end(name, board)) for name, board in boards.boards.items()]
+        following = [asyncio.create_task(work) for work in _beside(boards, wanted)]
         await stop.wait()
     finally:
         for task in following:
             task.cancel()
+        ended = await asyncio.gather(*following, return_exceptions=True)
         if wanted.report is not None:  # its ports are gone
             wanted.report.unlink(missing_ok=True)
         await boards.stop()
+    for fault in ended:  # of ours, in what went on beside
+        if isinstance(fault, Exception):
+            raise fault
 
 
 async def _add_devices(boards: Boards, config: Config, wanted: Wanted, url: str) -> None:
@@ -182,6 +204,30 @@ def _add_blank(boards: Boards, config: Config, wanted: Wanted) -> None:
             console=printer,
             signals=wanted.signals,
         )
+
+
+def _beside(boards: Boards, wanted: Wanted) -> Iterator[Coroutine[Any, Any, None]]:
+    """What goes on while the boards run."""
+    from gateway.cli.scripts import follow
+
+    if wanted.signal_file:
+        yield follow(wanted.signal_file, boards.boards.values(), typer.echo)
+    if wanted.faults:
+        yield _play_faults(boards, wanted)
+    if "power" not in wanted.faults:  # which switches boards off and on again
+        for name, board in boards.boards.items():
+            yield _say_end(name, board)
+
+
+async def _play_faults(boards: Boards, wanted: Wanted) -> None:
+    from gateway.emulator.faults import schedule
+    from gateway.emulator.playfaults import play
+
+    profile = next(iter(boards.boards.values())).profile
+    on_a_bus = [name for name, sensor in profile.sensors.items() if sensor.bus]
+    if "bus" in wanted.faults and not on_a_bus:
+        typer.echo(f"{profile.node.name} has no sensor on a bus: nothing goes wrong there")
+    await play(schedule(wanted.faults, wanted.seed, list(boards.boards), on_a_bus), boards.boards, typer.echo)
 
 
 async def _say_end(name: str, board: EmulatedBoard) -> None:
