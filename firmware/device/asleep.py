@@ -126,3 +126,49 @@ def taken_up(data):
     out[_FLAGS_AT] &= ~_ASLEEP
     pack_into("<I", out, len(out) - 4, crc32(memoryview(out)[: len(out) - 4]))
     return out
+
+
+def remember(outbox, device, describe):
+    """The memory of the running boot as bytes. `describe(memory)` fills in what the outbox does not know. What does not
+    fit goes to flash; where that fails, too, the oldest records go, and are counted in a gap."""
+    data = _packed(outbox, device, describe)
+    if data is None:
+        outbox.spill()
+        data = _packed(outbox, device, describe)
+    while data is None:
+        outbox.ring.give_up()
+        data = _packed(outbox, device, describe)
+    return data
+
+
+def _packed(outbox, device, describe):
+    memory = Memory(outbox.running, 0)
+    outbox.remember(memory)
+    describe(memory)
+    return memory.pack(device, outbox.ring)
+
+
+class Shut:
+    """In place of the journal, until the outbox asks for more of it than this: most wakes write nothing to flash."""
+
+    each = False
+
+    def __init__(self, open, memory, ahead):
+        self.below = memory.below
+        self.ahead = ahead
+        self._memory = memory
+        self._open = open
+        self._journal = None
+
+    def open(self):
+        if self._journal is None:
+            self._journal = self._open()
+        return self._journal
+
+    def remember(self, memory):
+        memory.below = self._memory.below
+        memory.strict = self._memory.strict
+        memory.written = self._memory.written
+
+    def __getattr__(self, name):
+        return getattr(self.open(), name)

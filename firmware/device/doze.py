@@ -64,7 +64,7 @@ class Sleeper(Node):
         self._new_errand(memory.tries, memory.due_ms)
         if self._errand.due(memory.uptime_ms + slept_ms, self._crowds(len(memory.records))):
             self._load()
-        shut = _Shut(lambda: self._open(memory), memory, self._step() // 2)
+        shut = asleep.Shut(lambda: self._open(memory), memory, self._step() // 2)
         self._collect(memory.boot, shut, [], None)
         self._outbox.go_on(memory)
         if self._profile["delivery"]["power_loss"] == "none":
@@ -167,22 +167,14 @@ class Sleeper(Node):
         sleep_ms = min(self._sampler.due_ms(self._clock.ticks()), _LONGEST_SLEEP_MS)
         if self._errand.tries or sleep_ms >= _FLASH_FIRST_MS or self._crowded():
             self._outbox.spill()
-        data = self._remember(sleep_ms)
-        if data is None:
-            self._outbox.spill()
-            data = self._remember(sleep_ms)
-        while data is None:  # nor does the flash take them: the oldest go, and are counted in a gap
-            self._outbox.ring.give_up()
-            data = self._remember(sleep_ms)
+        data = asleep.remember(self._outbox, self._settings["device"], lambda memory: self._describe(memory, sleep_ms))
         try:
             port.remember(data)
             port.deep_sleep(sleep_ms)
         finally:  # Ctrl-C: what this start does now is in nobody's memory
             port.remember(asleep.taken_up(data))
 
-    def _remember(self, sleep_ms):
-        memory = asleep.Memory(self._outbox.running, 0)
-        self._outbox.remember(memory)
+    def _describe(self, memory, sleep_ms):
         memory.tries = self._errand.tries
         memory.due_ms = self._errand.due_ms
         memory.sleep_ms = sleep_ms
@@ -190,30 +182,3 @@ class Sleeper(Node):
         memory.plans = [sensor.plan(now) for sensor in self._sensors]
         memory.uptime_ms = self._clock.uptime_ms()
         memory.rtc_ms = port.rtc_ms()
-        return memory.pack(self._settings["device"], self._outbox.ring)
-
-
-class _Shut:
-    """In place of the journal, until the outbox asks for more of it than this: most wakes write nothing to flash."""
-
-    each = False
-
-    def __init__(self, open, memory, ahead):
-        self.below = memory.below
-        self.ahead = ahead
-        self._memory = memory
-        self._open = open
-        self._journal = None
-
-    def open(self):
-        if self._journal is None:
-            self._journal = self._open()
-        return self._journal
-
-    def remember(self, memory):
-        memory.below = self._memory.below
-        memory.strict = self._memory.strict
-        memory.written = self._memory.written
-
-    def __getattr__(self, name):
-        return getattr(self.open(), name)

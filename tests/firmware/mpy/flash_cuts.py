@@ -3,10 +3,11 @@
     flash_cuts.py SETTING FIRST_SEED SCENARIOS EVERY [full]
 
 A scenario is a seeded run of samples, events, polls, frames, acknowledgements (some of which get lost), restarts with
-and without a clean end, and a gateway restored from an old backup. With `full` records are long and the gateway is
+and without a clean end, deep sleeps that end in a wake, a reset or a power cut, and a gateway restored from an old
+backup. With `full` records are long and the gateway is
 rarely there, so that the oldest segments make way. It is run once to count its flash operations; then again and again,
 and each time the power goes in another of them: before it, in its middle, or right behind it. Every EVERY-th cut is
-tried. What the chip took is written down before the outbox hears of it. After a cut the board is powered again,
+tried; in every other the program dies there and the RTC's memory stays, as a watchdog would have it. What the chip took is written down before the outbox hears of it. After a cut the board is powered again,
 everything is delivered, and then there must be
 
     nothing lost that was promised: all that was on flash, and with "none" all that `put` has returned from
@@ -24,7 +25,7 @@ import sys
 from array import array
 
 import ramflash
-from device import wire
+from device import asleep, wire
 from device.journal import Journal
 from device.outbox import Outbox
 from ramflash import ROOT, Flash, PowerCut
@@ -37,6 +38,7 @@ STEP = 16  # a small promise, so that it is made anew often
 FLASH_BYTES = 32768
 STEPS = {False: 40, True: 14}  # full or not
 LONG = 900  # bytes of an event that fills the flash
+DEVICE = "greenhouse"
 
 
 class Chance:
@@ -138,6 +140,8 @@ class World:
         self.online = False
         self.out = wire.Writer(bytearray(4096), 0)
         self.box = None
+        self.rtc = b""  # its memory
+        self.remembered = {}  # id: below this, what is not on flash or acknowledged is in the RTC's memory
 
     def copy(self):
         world = World(
@@ -150,24 +154,60 @@ class World:
         )
         world.promised = dict(self.promised)
         world.acked = dict(self.acked)
+        world.rtc = self.rtc
+        world.remembered = dict(self.remembered)
         world.restored = self.restored
         return world
 
     # -- the board -----------------------------------------------------------------------------------------------------
 
-    def start(self):
-        """Power-up; the flash is mounted."""
+    def start(self, woken=False, shut=False):
+        """A start of the chip; the flash is mounted. `woken`: out of deep sleep. `shut`: the journal is opened when it
+        is needed."""
         self.starts += 1
         self.online = False
         self.box = None
         gc.collect()
-        journal = Journal(ROOT, FLASH_BYTES, STEP, self.each, lambda level, text: None)
         profile = PROFILES[self.starts // 3 & 1]
         columns = wire.Columns([[wire.Column(*column) for column in COLUMNS]], 1024)
-        running, held = journal.begin(profile, f"{self.starts:016x}", [COLUMNS])
+        memory = asleep.unpack(self.rtc, DEVICE)
+        if memory and memory.asleep and woken and memory.boot.profile == profile:
+            self._go_on(memory, columns, shut)
+        else:
+            self._begin(memory, profile, columns)
+
+    def _journal(self):
+        return Journal(ROOT, FLASH_BYTES, STEP, self.each, lambda level, text: None)
+
+    def _go_on(self, memory, columns, shut):
+        self.rtc = asleep.taken_up(self.rtc)
+        boot = memory.boot
+
+        def open():
+            journal = self._journal()
+            box.opened(journal, journal.go_on(boot, memory))
+            self.flash.alive()
+            return journal
+
+        stand_in = asleep.Shut(open, memory, STEP // 2)
+        self.box = box = Outbox(boot, 24, 2, stand_in, [], columns)
+        box.go_on(memory)
+        if self.each or not shut:
+            box.open()
+
+    def _begin(self, memory, profile, columns):
+        journal = self._journal()
+        running, held = journal.begin(profile, f"{self.starts:016x}", [COLUMNS], memory)
         self.flash.alive()
         self.box = Outbox(running, 24, 2, journal, held, columns)
         self.taken[running.id] = []
+        if memory:  # now it is on flash
+            id = memory.boot.id
+            self.promised[id] = max(self.promised.get(id, 0), self.remembered.get(id, 0))
+            for boot in held:
+                known = memory.asleep and boot.id == id and not self.full
+                expect(not known or not boot.below, "the end of a boot that slept is known", id, boot.below)
+        self.rtc = b""
         numbers = [boot.number for boot in self.box.boots()]
         expect(len(set(numbers)) == len(numbers), "a boot number twice", numbers)
 
@@ -199,6 +239,7 @@ class World:
         self.promised[running.id] = running.next if self.each else max(running.kept, self.promised.get(running.id, 0))
 
     def connect(self):
+        self.box.open()
         committed = {boot.number: self.gateway.boot(boot.id)[0] for boot in self.box.boots()}
         expect(self.box.resume(committed), "4010")
         self.flash.alive()
@@ -231,6 +272,21 @@ class World:
             self._note()
         self.flash_again()
         self.start()
+
+    def sleep(self, spill, ends, shut):
+        """Deep sleep, which `ends` in a wake, a reset or a power cut."""
+        box = self.box
+        if spill:
+            box.spill()
+            self._note()
+        rtc = asleep.remember(box, DEVICE, lambda memory: None)
+        self._note()  # raises where the cut struck: nothing came behind it
+        self.rtc = rtc
+        self.remembered[box.running.id] = box.next
+        if ends == "power":
+            self.rtc = b""
+        self.flash_again()
+        self.start(ends == "wake", shut)
 
     def flash_again(self):
         cut_at, operations = self.flash.cut_at, self.flash.operations
@@ -277,7 +333,7 @@ class World:
 
 def act(world, chance, backups):
     """One step of a scenario."""
-    what = chance.below(20)
+    what = chance.below(24)
     if world.full and 12 <= what < 17 and chance.below(6):
         what = 0
     if what < 7:
@@ -297,6 +353,9 @@ def act(world, chance, backups):
         world.turn(200)
     elif what < 19:
         world.restart(chance.below(2) == 0)
+    elif what < 23:
+        ends = ("wake", "wake", "wake", "wake", "reset", "power")[chance.below(6)]
+        world.sleep(chance.below(4) == 0, ends, chance.below(2) == 0)
     elif chance.below(3) == 0:
         backups.append(world.gateway.copy())
     elif backups and chance.below(3) == 0:
@@ -314,8 +373,11 @@ def scenario(world, seed, steps):
         act(world, chance, backups)
 
 
-def deliver(world, chance):
-    """The board is powered again; the power may go once more meanwhile. Then all is delivered and acknowledged."""
+def deliver(world, chance, crashed=False):
+    """The board is powered again; the power may go once more meanwhile. Then all is delivered and acknowledged.
+    `crashed`: the power had not gone at all, and the RTC remembers."""
+    if not crashed:
+        world.rtc = b""
     world.flash_again()
     world.flash.cut_at = -1
     if chance.below(4) == 0:
@@ -327,6 +389,7 @@ def deliver(world, chance):
         drain(world, chance)
     except PowerCut:
         world.flash.cut_at = -1
+        world.rtc = b""
         world.flash_again()
         world.flash.cut_at = -1
         world.start()
@@ -391,7 +454,7 @@ def one(before, seed, cut, cost):
             raise Wrong("no cut")
         except PowerCut:
             pass
-        deliver(world, Chance(seed * 1000 + cut))
+        deliver(world, Chance(seed * 1000 + cut), cut & 1 == 1)
         world.check(cost)
         cost["cuts"] += 1
     except Exception:
