@@ -32,7 +32,7 @@ CHUNK_BYTES: Final = 2048
 ENTER_S: Final = 25.0
 ANSWER_S: Final = 5.0
 """A board that says nothing for so long while it should has gone. It may erase flash and collect garbage meanwhile."""
-_POLITE_S: Final = 6.0
+POLITE_S: Final = 6.0
 """Our firmware ends in order at the first Ctrl-C, which saves what it holds; a second one would tear that."""
 _BANNER: Final = b"raw REPL; CTRL-B to exit\r\n"
 _CTRL_A, _CTRL_C, _CTRL_D = b"\x01", b"\x03", b"\x04"
@@ -102,16 +102,27 @@ Progress = Callable[[int], None]
 """Called with so many bytes that have arrived on the board."""
 
 
+class _Transport(SerialTransport):  # type: ignore[misc]  # mpremote has no types
+    """mpremote's, which waits no longer for a board than `answer_s`."""
+
+    answer_s = ANSWER_S
+
+    def read_until(self, *what: Any, timeout: float | None = None, **how: Any) -> Any:
+        return super().read_until(*what, timeout=timeout or self.answer_s, **how)
+
+
 class Session:
     """The port, open; and after `enter` the board's raw REPL. Use as a context manager.
 
     Every method raises a UsbError, and none waits for ever."""
 
-    def __init__(self, port: str, *, answer_s: float = ANSWER_S) -> None:
+    def __init__(self, port: str, *, answer_s: float = ANSWER_S, polite_s: float = POLITE_S) -> None:
         self.port = port
         self._answer_s = answer_s
+        self._polite_s = polite_s
         self._heard = b""  # the newest of what came while nobody had the REPL
-        self._stopped = False
+        self._stopped = False  # the board's program, by us
+        self._gone = False
         self._transport = self._open()
 
     def __enter__(self) -> Session:
@@ -125,7 +136,7 @@ class Session:
         if self._stopped:
             with contextlib.suppress(UsbError):
                 self.restart()
-        if self._stopped:  # it was in the middle of something
+        if self._stopped and not self._gone:  # it was in the middle of something
             with contextlib.suppress(UsbError):
                 self._interrupt(time.monotonic() + 2, lambda: None)
                 self._send(b"import machine\nmachine.reset()\n" + _CTRL_D)
@@ -142,6 +153,7 @@ class Session:
         board does not stop at once. Raises Silent or NoRepl."""
         until_s = time.monotonic() + timeout_s
         self._interrupt(until_s, waiting)
+        self._stopped = True
         self._run(_PATIENCE)
         # What the program has left (threads, timers, a full heap) goes with a soft reset, which runs boot.py, too.
         # Where that does not come back, boot.py itself is broken: then we take the board as it is.
@@ -154,19 +166,28 @@ class Session:
 
     def _interrupt(self, until_s: float, waiting: Callable[[], None]) -> None:
         self._heard = b""
-        self._stopped = True
         self._send(b"\r" + _CTRL_C + b"\r" + _CTRL_A)
-        if self._banner(1) or (self._told(waiting) and self._banner(min(_POLITE_S, until_s - time.monotonic()))):
+        if self._banner(1) or (self._told(waiting) and self._banner(min(self._polite_s, until_s - time.monotonic()))):
             return
+        self._press_reset()
         while time.monotonic() < until_s:
-            # Programs that catch Ctrl-C are caught between their catching, boot loops before their boot.py.
-            for _ in range(10):
-                self._send(_CTRL_C)
-                self._listen(0.02)
-            self._send(b"\r" + _CTRL_C + b"\r" + _CTRL_A)
+            # Programs that catch Ctrl-C are caught while they handle one, boot loops at the begin of their boot.py.
+            for _ in range(3):
+                self._send(2 * _CTRL_C)
+                self._listen_for(0.2)
+            self._send(b"\r" + _CTRL_A)
             if self._banner(0.3):
                 return
         raise self._no_repl()
+
+    def _press_reset(self) -> None:
+        """As the button does, by the USB bridge: RTS pulls the chip's EN down on all common ESP32 boards. What has no
+        such line is left as it is."""
+        with contextlib.suppress(OSError, SerialException):
+            self._transport.serial.dtr = False
+            self._transport.serial.rts = True
+            time.sleep(0.1)
+            self._transport.serial.rts = False
 
     @staticmethod
     def _told(waiting: Callable[[], None]) -> bool:
@@ -195,7 +216,10 @@ class Session:
         text = self._heard.decode("utf-8", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if not lines:
-            return Silent(f"nothing answers on {self.port}: there may be no MicroPython on the board, or it hangs")
+            return Silent(
+                f"nothing answers on {self.port}: there is no MicroPython on the board, or its program hangs. Press "
+                "its reset button while this command waits, or write MicroPython anew"
+            )
         return NoRepl(
             f"the program on the board at {self.port} does not stop at Ctrl-C. Press the board's reset button while "
             f"this command waits, or begin anew: mpy-gateway erase {self.port}. It said last: {lines[-1][:100]!r}"
@@ -254,7 +278,7 @@ class Session:
 
     def _open(self) -> Any:
         try:
-            transport = SerialTransport(self.port, baudrate=BAUD, exclusive=True)
+            transport = _Transport(self.port, baudrate=BAUD, exclusive=True)
         except (TransportError, OSError, SerialException, ValueError) as error:
             if not Path(self.port).exists():
                 raise NoPort(
@@ -263,7 +287,8 @@ class Session:
             raise NoPort(
                 f"{self.port} cannot be opened: another program uses it (a terminal, mpremote, another flash)"
             ) from error
-        # mpremote would wait for ever: for a few bytes, and until its own are taken.
+        transport.answer_s = self._answer_s
+        # It would wait for ever: for a few bytes, and until its own are taken.
         transport.serial.timeout = transport.serial.write_timeout = self._answer_s
         return transport
 
@@ -286,6 +311,7 @@ class Session:
         try:
             return act()
         except (TransportError, OSError, SerialException, struct.error) as error:
+            self._gone = True
             raise BoardGone(
                 f"the board at {self.port} stopped answering{' ' * bool(doing)}{doing}: look at its cable and power, "
                 "then run the same command again: it goes on where it was"
@@ -305,6 +331,7 @@ class Session:
         try:
             self._transport.serial.write(data)
         except (OSError, SerialException) as error:
+            self._gone = True
             raise BoardGone(
                 f"the port {self.port} has gone: plug the board in again, and run the same command"
             ) from error
@@ -313,11 +340,17 @@ class Session:
         try:
             data = self._read_some(wait_s)
         except (OSError, SerialException) as error:
+            self._gone = True
             raise BoardGone(
                 f"the port {self.port} has gone: plug the board in again, and run the same command"
             ) from error
         self._heard = (self._heard + data)[-_HEARD_BYTES:]
         return data
+
+    def _listen_for(self, time_s: float) -> None:
+        until_s = time.monotonic() + time_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            self._listen(left_s)
 
     def _read_some(self, wait_s: float) -> bytes:
         """Whatever comes within `wait_s`, and all of what is there then."""
