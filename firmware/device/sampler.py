@@ -103,7 +103,7 @@ class Sensor:
         names = [name for name, _ in quantities]
         self._raw = array("i", [NULL] * len(names))
         for i, wanted in enumerate(self.config["quantities"]):
-            self._pick[i] = names.index(wanted["name"])
+            self._pick[i] = names.index(wanted.get("measures") or wanted["name"])
             more = wanted["decimals"] - quantities[self._pick[i]][1]
             self._times[i] = 10 ** max(0, more)
             self._over[i] = 10 ** max(0, -more)

@@ -487,7 +487,10 @@ class EmulatedBoard:
                 sensor
                 | {
                     "model_dir": str(self._model(sensor["chip"]).parent),
-                    "signals": self._signals.headers(sensor["name"]),
+                    "signals": {
+                        self.profile.quantities[name].of_chip: at
+                        for name, at in self._signals.headers(sensor["name"]).items()
+                    },
                     "taken_at": hardware.slot_at(page.slot(sensor["name"])) + hardware.TAKEN,
                 }
                 for sensor in description["sensors"]

@@ -6,6 +6,7 @@ mistake is reported once, and together with all others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -145,6 +146,27 @@ def _bus_wires(bus: Bus, problems: Problems) -> None:
     for key in bus.pins:
         if key not in bus.wires:
             problems.add((*path, key), f'is no wire of a bus of kind "{bus.kind}"; it has {" and ".join(bus.wires)}')
+
+
+def _roms_differ(parts: Parts, problems: Problems) -> None:
+    """On 1-Wire a chip is told from others by its code."""
+    for bus in parts.buses.values():
+        on_it = [sensor for sensor in parts.sensors.values() if sensor.bus == bus.name] if bus.kind == "onewire" else []
+        owner: dict[str, str] = {}
+        for sensor in on_it:
+            path = ("sensors", sensor.name, "options", "rom")
+            rom = sensor.options.get("rom")
+            if rom is None:
+                if len(on_it) > 1:
+                    problems.add(
+                        path, f"is missing: there are {len(on_it)} chips on {bus.name}, and each is named by it"
+                    )
+                continue
+            if not isinstance(rom, str) or not re.fullmatch(r"[0-9a-f]{16}", rom):
+                problems.add(path, 'must be 16 hex digits, such as "28ff641e0c160405"')
+            elif rom in owner:
+                problems.add(path, f"sensor {owner[rom]} has this code already")
+            owner.setdefault(str(rom), sensor.name)
 
 
 def _chips_fit(parts: Parts, problems: Problems) -> None:
@@ -394,6 +416,7 @@ _RULES = (
     _values_fit,
     _labels_fit,
     _buses_fit,
+    _roms_differ,
     _chips_fit,
     _addresses_differ,
     _pins_fit,

@@ -39,9 +39,9 @@ def problems(sensor: Sensor, source: str) -> Iterator[tuple[tuple[str, ...], str
 
 
 def _quantity_problem(sensor: Sensor, quantity: Quantity, gives: dict[str, int]) -> str | None:
-    if quantity.name not in gives:
+    if quantity.of_chip not in gives:
         return f'the driver of "{sensor.chip}" does not measure this; it measures {", ".join(gives) or "nothing"}'
-    if quantity.decimals > gives[quantity.name]:
-        step = 10.0 ** -gives[quantity.name]
+    if quantity.decimals > gives[quantity.of_chip]:
+        step = 10.0 ** -gives[quantity.of_chip]
         return f'a precision of {quantity.precision:g} is finer than the driver of "{sensor.chip}" gives, {step:g}'
     return None

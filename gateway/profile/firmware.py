@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.errors import ConfigError
 from gateway.profile.locate import driver, driver_places, firmware_dir
-from gateway.profile.model import Bus, Input, Output, Profile, Sensor
+from gateway.profile.model import Bus, Input, Output, Profile, Quantity, Sensor
 
 
 def firmware_profile(profile: Profile) -> dict[str, Any]:
@@ -65,8 +65,13 @@ def _sensor(sensor: Sensor) -> dict[str, Any]:
         **{key: value for key, value in wiring.items() if value is not None},
         "period_ms": sensor.period_ms,
         "options": sensor.options,
-        "quantities": [{"name": q.name, "decimals": q.decimals} for q in sensor.quantities.values()],
+        "quantities": [_quantity(quantity) for quantity in sensor.quantities.values()],
     }
+
+
+def _quantity(quantity: Quantity) -> dict[str, Any]:
+    measures = {"measures": quantity.measures} if quantity.measures else {}
+    return {"name": quantity.name, "decimals": quantity.decimals, **measures}
 
 
 def pin_number(pin: str) -> int:

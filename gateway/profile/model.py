@@ -232,6 +232,13 @@ class Quantity(Table):
     title: Title
     labels: dict[int, Title] = {}
     """What single values mean, for codes."""
+    measures: Name | None = None
+    """What its chip calls it. None: as it is called here. Two chips of a kind need it: names differ in a profile."""
+
+    @property
+    def of_chip(self) -> str:
+        """What its chip calls it."""
+        return self.measures or self.name
 
     @property
     def low(self) -> float:

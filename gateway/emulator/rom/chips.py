@@ -134,3 +134,92 @@ class AnalogChip(Chip):
 
     def measure(self):
         """To be overridden: sets `uv` and calls `taken()`."""
+
+
+class OneWireChip(Chip):
+    """A chip on a 1-Wire bus: what all have, to be found and chosen by their ROM code (Maxim DS18B20 data sheet, "ROM
+    commands"). `options.rom` is its code in hex; without, one is made of the seed."""
+
+    FAMILY = 0x28
+
+    _RESET, _COMMAND, _MATCH, _SEARCH, _ROM, _CHOSEN, _ASLEEP = range(7)
+
+    def __init__(self, config, seed):
+        super().__init__(config, seed)
+        import _onewire
+
+        self._crc8 = _onewire.crc8
+        rom = (config.get("options") or {}).get("rom")
+        if rom:
+            self.rom = bytes(int(rom[at : at + 2], 16) for at in range(0, 16, 2))
+        else:
+            self.rom = bytes((self.FAMILY,)) + bytes(self.random.below(256) for _ in range(6))
+            self.rom += bytes((self._crc8(self.rom),))
+        self._state = self._ASLEEP
+        self._byte = self._bits = self._at = 0
+
+    def reset(self):
+        self._state = self._COMMAND
+        self._byte = self._bits = self._at = 0
+
+    def write_bit(self, bit):
+        state = self._state
+        if state == self._MATCH:
+            if bit != self._rom_bit(self._at):
+                self._state = self._ASLEEP
+            self._at += 1
+            if self._at == 64 and self._state == self._MATCH:
+                self._choose()
+            return
+        if state == self._SEARCH:
+            if bit != self._rom_bit(self._at // 3):
+                self._state = self._ASLEEP
+            self._at += 1
+            return
+        if state not in (self._COMMAND, self._CHOSEN):
+            return
+        self._byte |= bit << self._bits
+        self._bits += 1
+        if self._bits == 8:
+            byte, self._byte, self._bits = self._byte, 0, 0
+            if state == self._CHOSEN:
+                self.write_byte(byte)
+            else:
+                self._rom_command(byte)
+
+    def read_bit(self):
+        if self._state == self._SEARCH:
+            bit = self._rom_bit(self._at // 3) ^ (self._at % 3)  # the bit, then its complement
+            self._at += 1
+            return bit
+        if self._state == self._ROM:
+            bit = self._rom_bit(self._at)
+            self._at += 1
+            return bit
+        return self.give_bit() if self._state == self._CHOSEN else 1
+
+    def _rom_command(self, byte):
+        self._at = 0
+        if byte == 0xCC:
+            self._choose()
+        else:
+            self._state = {0x55: self._MATCH, 0xF0: self._SEARCH, 0x33: self._ROM}.get(byte, self._ASLEEP)
+
+    def _choose(self):
+        self._state = self._CHOSEN
+        self.chosen()
+
+    def _rom_bit(self, at):
+        return self.rom[at >> 3] >> (at & 7) & 1 if at < 64 else 1
+
+    # To be overridden.
+
+    def chosen(self):
+        """It was addressed: a function command follows."""
+
+    def write_byte(self, byte):
+        """A byte for it."""
+
+    def give_bit(self):
+        """The next bit of its answer."""
+        return 1

@@ -14,6 +14,8 @@ _BOARD_MODULES = {
     "machine": "machine",
     "neopixel": "neopixel",
     "network": "network",
+    "onewire": "onewire",
+    "_onewire": "_onewire",
     "esp": "esp",
     "esp32": "esp32",
     "os": "os",
