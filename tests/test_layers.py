@@ -29,6 +29,7 @@ PURE = [
     "gateway/device/window.py",
     "gateway/device/timesync.py",
     "gateway/device/stamps.py",
+    "gateway/device/slept.py",
     "gateway/intake/unknown.py",
     "gateway/intake/check.py",
     "gateway/command/ledger.py",

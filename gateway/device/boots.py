@@ -10,10 +10,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from gateway.device import wire
+from gateway.device.slept import drifted_ms, straightened
 from gateway.device.stamps import BootTime, Mark, Now, ends_of
 from gateway.intake.check import Checked, CheckedLatest, Checker, Trend
 from gateway.intake.unknown import UnknownProfile
-from gateway.model import Batch, Gap, Record, Refused
+from gateway.model import Batch, Gap, Quality, Record, Refused
 from gateway.store.port import Committed
 
 MORE_EVENTS: Final = 4
@@ -74,6 +75,7 @@ class Boot:
         self.id = said.id
         self.checker = checker
         self.time = memory.times.setdefault(said.id, BootTime())
+        self.time.sleeps = checker.sleeps
         self.time.stored(known.zero_ms, known.last_at_ms, estimated=known.estimated, corrected=known.zero_corrected)
         self.time.holds(said.t or 0)
         self.committed = known.through
@@ -117,10 +119,14 @@ class Boot:
 
     def batch(self, device: str, records: tuple[Record, ...], now: Now) -> Batch:
         """`records`, which `take` gave, as the store wants them."""
-        first_t_ms, last_t_ms = ends_of(records) or (None, None)
+        ends = ends_of(records)
+        first_t_ms, last_t_ms = ends or (None, None)
         if last_t_ms is not None:
             self.time.arrived(last_t_ms, now)
-        offset_ms, quality = self.time.stamp(first_t_ms, self._mark, now)
+        if self.time.sleeps and ends is not None:
+            records, offset_ms, quality = self._stamp_slept(records, ends, now)
+        else:
+            offset_ms, quality = self.time.stamp(first_t_ms, self._mark, now)
         if last_t_ms is not None and (self._mark is None or last_t_ms >= self._mark.t_ms):
             self._mark = self.time.mark_of(last_t_ms, offset_ms, quality)
         self._under_way.append((self.taken, self._trend, self._mark))
@@ -134,6 +140,19 @@ class Boot:
             received_ms=now.wall_ms,
             profile=self.checker.profile,
         )
+
+    def _stamp_slept(
+        self, records: tuple[Record, ...], ends: tuple[int, int], now: Now
+    ) -> tuple[tuple[Record, ...], int, Quality]:
+        """The stamp of what a boot that sleeps took: each record has its own, which its time makes up for."""
+        offset_ms, quality = self.time.stamp(ends[0], self._mark, now)
+        unwatched_ms = self.time.unwatched(*ends, self._mark, now)
+        if unwatched_ms is not None:
+            return records, unwatched_ms, Quality.ESTIMATED
+        known = self.time.since(self._mark)
+        if known is None:
+            return records, offset_ms, quality
+        return straightened(records, ends[1], *known), drifted_ms(ends[1], *known), quality
 
     def latest_ms(self, t_ms: int, now: Now) -> int | None:
         """Unix milliseconds of a provisional value, by the clock that stamps samples. None for one that is older than

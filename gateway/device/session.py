@@ -225,6 +225,7 @@ class Session:
         for boot, following in pairwise(boots):
             boot.time.next = following.time
         self._running.time.next = None
+        self._running.time.clock_went_on()
         self._running.time.floor_ms = floor_ms(
             [(k, s.t or 0) for k, s in zip(committed, self.hello.boots, strict=True)]
         )

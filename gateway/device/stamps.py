@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from gateway.device.timesync import DRIFT, BootClock, Exchange
+from gateway.device.slept import Known, goes_forward
+from gateway.device.timesync import DRIFT, SLEEP_DRIFT, BootClock, Exchange
 from gateway.model import Event, Quality, Record, Sample
 from gateway.store.port import Committed
 
@@ -60,6 +61,8 @@ class BootTime:
     """Milliseconds since boot to Unix milliseconds, for one boot."""
 
     def __init__(self) -> None:
+        self.sleeps = False
+        """The board sleeps: between connections its clock may be off by percents (slept.py)."""
         self.clock = BootClock()
         """On our monotonic clock."""
         self.next: BootTime | None = None
@@ -94,6 +97,8 @@ class BootTime:
         """Some of that was stamped while `doubtful`."""
         self._owed_from: tuple[int, Mark | None] | None = None
         """Time of the first record that is owed, and the mark before it; None where another process stamped it."""
+        self._unwatched = False
+        """Some of that is for ever: taken behind the last exchange of a boot that slept and has ended."""
         self._asked = False
         """A correction is under way."""
         self._corrections: list[int] = []
@@ -103,14 +108,14 @@ class BootTime:
 
     def stored(self, zero_ms: int | None, last_at_ms: int | None, *, estimated: bool, corrected: bool = False) -> None:
         """What the store knows of it, when a hello lists it: see `Committed`."""
-        self._owed = self._owed or (estimated and not self._asked)
+        self._owed = self._owed or (estimated and not self._asked and not self._unwatched)
         self._stored_guess_at_ms = last_at_ms if estimated else None
         if zero_ms is None:
             return
         if last_at_ms is not None and not estimated:
             self.stored_mark = Mark(last_at_ms - zero_ms, zero_ms, None)
         if not self.synced and not self.clock.synced:
-            self._stored_ms, self._stored_sure = zero_ms, not corrected
+            self._stored_ms, self._stored_sure = zero_ms, not corrected and not self.sleeps
 
     @property
     def newest_mark(self) -> Mark | None:
@@ -129,6 +134,11 @@ class BootTime:
         self.holds(t_ms)
         if self.next is None:
             self.clock.arrived(t_ms, now.monotonic_ms)
+
+    def clock_went_on(self) -> None:
+        """A new connection."""
+        if self.sleeps:
+            self.clock.slept()
 
     def exchange(self, exchange: Exchange, now: Now) -> Exchange:
         """Take an answer into account; returns the best. Call `settle` next, of all boots."""
@@ -178,6 +188,25 @@ class BootTime:
         self._owed, self._owed_doubt = True, self._owed_doubt or self.doubtful
         return offset_ms, Quality.ESTIMATED
 
+    def since(self, before: Mark | None) -> tuple[Known, Known] | None:
+        """Of a boot that sleeps: between what its clock is known to have drifted. None: it is not known."""
+        best = self.clock.best
+        if not self.sleeps or before is None or before.round is not None or best is None or self._anchor_ms is None:
+            return None
+        since = Known(before.t_ms, before.offset_ms)
+        until = Known(best.device_t_ms, best.offset_ms + self._anchor_ms)
+        return (since, until) if goes_forward(since, until) else None
+
+    def unwatched(self, first_t_ms: int, last_t_ms: int, before: Mark | None, now: Now) -> int | None:
+        """The offset of what no exchange will ever tell the time of: the boot slept, and ended before the next one. It
+        was taken before the next boot began. None: it is not so."""
+        best = self.clock.best
+        if not self.sleeps or self.next is None or best is None or last_t_ms <= best.device_t_ms + SETTLE_MS:
+            return None
+        self._unwatched = True
+        latest_ms = self.next.zero_ms(now) - max(self._newest_t_ms, last_t_ms)
+        return max(min(self.zero_ms(now), latest_ms), self._bound_ms(first_t_ms, before))
+
     def mark_of(self, t_ms: int, offset_ms: int, quality: Quality) -> Mark:
         """The mark of a record that was stamped so just now."""
         return Mark(t_ms, offset_ms, len(self._corrections) if quality is Quality.ESTIMATED else None)
@@ -221,7 +250,8 @@ class BootTime:
         if ours is None or theirs is None or apart_ms > CONTINUE_MS:
             return None
         at_ms = ours.offset_ms + t_ms
-        error_ms = ours.error_ms(at_ms) + theirs.error_ms(theirs.offset_ms) + apart_ms + SLACK_MS
+        error_ms = ours.error_ms(at_ms, self._drift) + theirs.error_ms(theirs.offset_ms, self.next._drift)
+        error_ms += apart_ms + SLACK_MS
         return max(0.0, theirs.offset_ms - at_ms + error_ms)
 
     @property
@@ -230,6 +260,10 @@ class BootTime:
         return self._asked or (self._owed and (self.synced or self.clock.synced or self._owed_doubt))
 
     # Parts of these
+
+    @property
+    def _drift(self) -> float:
+        return SLEEP_DRIFT if self.sleeps else DRIFT
 
     def _anchor(self, now: Now) -> None:
         best = self.clock.best

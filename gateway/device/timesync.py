@@ -13,6 +13,8 @@ from typing import Final
 
 DRIFT: Final = 50e-6
 """How fast a board's crystal and ours may drift apart: 50 ppm, 3 ms a minute."""
+SLEEP_DRIFT: Final = 0.1
+"""The same where a board slept: what counts for it then is the oscillator of its RTC. An ESP32's was found 5 % off."""
 FIRST_EXCHANGES_MS: Final = (0, 1_000, 2_000, 4_000)
 """When to ask after `hello`. Several, because the first ones meet a board that is busy starting."""
 EXCHANGE_EVERY_MS: Final = 60_000
@@ -35,9 +37,9 @@ class Exchange:
         """Our monotonic time at the device's zero."""
         return (self.sent_ms + self.received_ms) // 2 - self.device_t_ms
 
-    def error_ms(self, now_ms: int) -> float:
+    def error_ms(self, now_ms: int, drift: float = DRIFT) -> float:
         """By how much `offset_ms` may be wrong at most for what happens at `now_ms`."""
-        return self.round_trip_ms / 2 + DRIFT * abs(now_ms - self.received_ms)
+        return self.round_trip_ms / 2 + drift * abs(now_ms - self.received_ms)
 
 
 def _contradict(one: Exchange, other: Exchange, now_ms: int) -> bool:
@@ -51,6 +53,7 @@ class BootClock:
 
     def __init__(self) -> None:
         self.best: Exchange | None = None
+        self._slept = False  # since `best`
         self._arrival_offset_ms: int | None = None
 
     @property
@@ -58,11 +61,16 @@ class BootClock:
         """Whether there was an exchange."""
         return self.best is not None
 
+    def slept(self) -> None:
+        """It may have slept since the last exchange: the next one is better, whatever its round trip."""
+        self._slept = True
+
     def exchange(self, exchange: Exchange) -> Exchange:
         """Take an answer into account and return the best: the newer, where the older's error is no smaller now or the
         older cannot be true any more."""
         now_ms = exchange.received_ms
-        best = self.best
+        best = None if self._slept else self.best
+        self._slept = False
         if best is None or exchange.error_ms(now_ms) <= best.error_ms(now_ms) or _contradict(exchange, best, now_ms):
             best = self.best = exchange
         return best

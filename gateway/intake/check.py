@@ -56,6 +56,8 @@ class ProfileLimits(Protocol):
     def quantities(self) -> Mapping[str, Limits]: ...
     @property
     def sensors(self) -> Mapping[str, Sampled]: ...
+    @property
+    def sleeps(self) -> bool: ...
 
 
 class Base(NamedTuple):
@@ -95,6 +97,8 @@ class Checker:
         self.profile = profile.hash
         self.periods_ms = tuple(sensor.period_ms for sensor in profile.sensors.values())
         """How often each sensor is read."""
+        self.sleeps = profile.sleeps
+        """Whether the board sleeps between samples."""
         self._limits = dict(profile.quantities)
         self._names = tuple(self._limits)
         self._rates = {n: q.max_change_per_s for n, q in self._limits.items() if q.max_change_per_s is not None}

@@ -17,6 +17,7 @@ class UnknownProfile:
 
     decoder: Final = wire.ANY_PROFILE
     periods_ms: Final = ()
+    sleeps: Final = False
 
     def __init__(self, profile: str) -> None:
         self.profile = profile

@@ -458,6 +458,11 @@ class Profile(Table):
         return {name: quantity for sensor in self.sensors.values() for name, quantity in sensor.quantities.items()}
 
     @property
+    def sleeps(self) -> bool:
+        """Whether the board sleeps between samples."""
+        return self.power.deep_sleep
+
+    @property
     def commands(self) -> tuple[CommandSpec, ...]:
         """What it can be asked to do. An LED is for `identify` and for what the board itself has to show."""
         switched = [output for output in self.outputs.values() if output.kind != "led"]

@@ -259,7 +259,7 @@ def test_a_boot_of_another_profile_is_checked_by_that_one() -> None:
         unit, low, high, max_change_per_s = "°C", 0.0, 10.0, None
 
     class Old:
-        hash, quantities, sensors = "00000000000000aa", {"temperature": Narrow()}, {}
+        hash, quantities, sensors, sleeps = "00000000000000aa", {"temperature": Narrow()}, {}, False
 
     talk = Talk()
     boots = hello()["boots"]

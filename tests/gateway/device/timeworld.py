@@ -92,7 +92,10 @@ class World:
     """`now_ms` is the time of the universe since the test began. The board's clock drifts against it, the wall clock of
     the gateway says `now_ms + TRUE_MS + wall_error_ms`."""
 
-    def __init__(self, *, trusted: bool = True, wall_error_ms: int = 0, drift: float = 0.0) -> None:
+    def __init__(
+        self, *, trusted: bool = True, wall_error_ms: int = 0, drift: float = 0.0, checker: check.Checker = CHECKER
+    ) -> None:
+        self.checker = checker
         self.now_ms = 0.0
         self.wall_error_ms = wall_error_ms
         self.trusted = trusted
@@ -150,7 +153,7 @@ class World:
         self._do(self.session.receive(json.dumps(hello), self.now))
         assert self.session.hello is not None
         committed = [self.store.committed(boot) for boot in self.session.hello.boots]
-        self._do(self.session.welcome(committed, {"": CHECKER}, self.now))
+        self._do(self.session.welcome(committed, {"": self.checker}, self.now))
         for boot, known in zip(listed, committed, strict=True):
             boot.held = [(seq, t_ms) for seq, t_ms in boot.held if seq > known.through]
             self.sent[boot.id] = known.through
