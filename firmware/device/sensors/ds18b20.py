@@ -1,9 +1,9 @@
 """Maxim DS18B20: temperature over 1-Wire. Data sheet 19-7487 Rev 6, sections named below.
 
 `options = { bits = 12, rom = "28ff641e0c160405" }`: resolution, 9 to 12, and which chip where several are on the wire
-(16 hex digits, as `onewire.OneWire.scan()` gives them). A conversion takes 94, 188, 375 or 750 ms by resolution (table 2).
-The next one is begun when one was fetched; where that is too long ago to be the temperature of now, a new one is waited
-for, and other sensors wait with it.
+(16 hex digits, as `onewire.OneWire.scan()` gives them). A conversion takes 94, 188, 375 or 750 ms by resolution
+(table 2). The next one is begun when one was fetched; where that is too long ago to be the temperature of now, a new one
+is waited for, and other sensors wait with it.
 """
 
 import time
@@ -69,7 +69,7 @@ class Sensor:
             self._convert()
             self._wait(longest_ms)
         raw = self._fetch()
-        # The byte that the data sheet calls reserved is 0Ch from power-up to the first conversion; at 85 degrees it is 10h.
+        # The byte that the data sheet calls reserved is 0Ch from power-up to the first conversion; 10h at 85 degrees.
         if raw == _POWER_ON and self._pad[6] == 0x0C:
             raise SensorError(RANGE)  # it lost power in between
         values[0] = raw * 625

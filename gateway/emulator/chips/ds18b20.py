@@ -28,6 +28,7 @@ class Chip(OneWireChip):
         self._command = 0
         self._sent = self._taken = 0
         self._next = None
+        self._fresh = False  # it has measured since it was read: what is read counts
         self._busy_until_us = 0
 
     def _put(self, raw):
@@ -53,6 +54,9 @@ class Chip(OneWireChip):
         self._sent = self._taken = 0
         if byte == _CONVERT:
             self._convert()
+        elif byte == _READ and self._fresh:
+            self._fresh = False
+            self.taken({"temperature": self._raw() / 16} if self.keeps_truth() else None)
         elif byte == _COPY:
             self.eeprom[:] = self.pad[2:5]
         elif byte == _RECALL:
@@ -79,13 +83,17 @@ class Chip(OneWireChip):
         raw = max(-55 * 16, min(125 * 16, raw)) & ~((1 << 3 - bits) - 1)  # figure 4: lower bits are undefined
         self._next = raw
         self._busy_until_us = self.now_us() + _TYPICAL_US[bits] + self.random.below(_MOST_US[bits] - _TYPICAL_US[bits])
-        self.taken({"temperature": raw / 16} if self.keeps_truth() else None)
 
     def _settle(self):
         if self._next is not None and self.now_us() >= self._busy_until_us:
             self.pad[6] = 0x10 - (self._next & 15)  # not in the data sheet: what real chips were seen to have there
             self._put(self._next)
             self._next = None
+            self._fresh = True
+
+    def _raw(self):
+        raw = self.pad[0] | self.pad[1] << 8
+        return raw - 0x10000 if raw & 0x8000 else raw
 
     def soil_mc(self, t_ms):
         """Milli-degrees of some soil: slower and smaller than the air, and a tenth of a degree of noise."""

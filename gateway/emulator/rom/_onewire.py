@@ -1,5 +1,5 @@
-# `_onewire` as an ESP32 has it: slots on a wire, over the chips that are soldered to the pin. It is pulled up; where any
-# chip pulls, it is low.
+# `_onewire` as an ESP32 has it: slots on a wire, over the chips that are soldered to the pin. It is low where any of
+# them pulls.
 
 import hardware as _hw
 
