@@ -1,9 +1,9 @@
 """ROHM BH1750FVI: light over I2C. Data sheet 2014.03 Rev.D, sections named below.
 
 One measurement per sample, of 1 lx (H-Resolution Mode, one time), 120 ms typically and 180 at most; in bright light
-with a shorter exposure (measurement time register), which reaches 121,000 lx: where it dazzles, that one sample is NULL.
-The next one is begun when one was fetched; where that is too long ago, one is waited for. It has no register that says who
-it is, and no CRC.
+with a shorter exposure (measurement time register), which reaches 121,000 lx. (Where it dazzles, that one sample is
+NULL.) The next one is begun when one was fetched; where that is too long ago, one is waited for. It has no register
+that says who it is, and no CRC.
 """
 
 import time

@@ -2,8 +2,8 @@
 
 `options = { bits = 12, rom = "28ff641e0c160405" }`: resolution, 9 to 12, and which chip where several are on the wire
 (16 hex digits, as `onewire.OneWire.scan()` gives them). A conversion takes 94, 188, 375 or 750 ms by resolution
-(table 2). The next one is begun when one was fetched; where that is too long ago to be the temperature of now, a new one
-is waited for, and other sensors wait with it.
+(table 2). The next one is begun when one was fetched; where that is too long ago to be the temperature of now, a new
+one is waited for, and other sensors wait with it.
 """
 
 import time

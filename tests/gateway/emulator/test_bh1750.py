@@ -23,8 +23,8 @@ illuminance = { unit = "lx", range = [0, 121557], precision = 0.01 }
 
 
 def test_counts_are_those_of_the_data_sheet(interpreter: Interpreter) -> None:
-    # "Measurement sequence example": 1000 0011 1001 0000b at H-Resolution Mode is 28067 lx. Below it: exposures of 31 and
-    # 254 are 0.45 and 3.68 times the usual counts; mode 2 has twice the counts.
+    # "Measurement sequence example": 1000 0011 1001 0000b at H-Resolution Mode is 28067 lx. Below it: exposures of 31
+    # and 254 are 0.45 and 3.68 times the usual counts; mode 2 has twice the counts.
     program = (
         "import bh1750, json\nprint(json.dumps([bh1750.count(28067000, 69, False), bh1750.count(1000000, 31, False),"
         " bh1750.count(1000000, 254, False), bh1750.count(1000000, 69, True), bh1750.count(200000000, 69, False)]))"
