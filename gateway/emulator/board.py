@@ -22,6 +22,7 @@ from gateway.emulator import page as hardware
 from gateway.emulator.console import Console
 from gateway.emulator.image import BLOCKS, Content, FlashImage
 from gateway.emulator.interpreter import Interpreter, find_interpreter, need_raw_repl
+from gateway.emulator.keyboard import Keyboard
 from gateway.emulator.page import HardwarePage
 from gateway.emulator.process import BoardProcess, Lines
 from gateway.emulator.serial import SerialPort
@@ -46,11 +47,6 @@ ROM_HEAP_BYTES: Final = 160 * 1024
 CONSOLE_LINES: Final = 200
 _ENDINGS: Final = 1000
 _START_S: Final = 20.0
-_CTRL_C: Final = 3
-_BETWEEN_CTRL_C_S: Final = 0.1
-"""A second SIGINT that comes before the interpreter has seen the first would end it."""
-_KEYS: Final = 4096
-"""How much may be typed during a reset."""
 _LEAST_RUN_S: Final = 0.25
 """A program that resets at once, for ever, must not take the whole computer."""
 
@@ -158,8 +154,7 @@ class EmulatedBoard:
         self._port: SerialPort | None = None
         self._wire = Console()
         self._lines = Lines(self._print)
-        self._keys = bytearray()  # typed, and not for the program yet
-        self._interrupted_s = 0.0
+        self._keyboard = Keyboard()
         self._sleep_factor = sleep_factor
         self._page: HardwarePage | None = None
         self._process: BoardProcess | None = None
@@ -222,6 +217,8 @@ class EmulatedBoard:
         if self._process is not None:
             await self._process.kill()
             self._process = None
+            self._keyboard.detach()
+            self._keyboard.forget()
             if self._page is not None:
                 self._note_ending("power", self._page)
         self._cut = False
@@ -531,6 +528,8 @@ class EmulatedBoard:
         started_s = time.monotonic()
         page.set("boots", page.get("boots") + 1)
         page.set("reset_cause", cause)
+        if self._keyboard.take_ctrl_c():
+            circuit["main"] = False
         circuit["wrap_in_ms"] = _wrap_in_ms(self.seed, page.get("boots"))
         write_private(self.directory / "circuit.json", json.dumps(circuit, indent=1))
         self.ended, self._booted = None, False
@@ -550,15 +549,18 @@ class EmulatedBoard:
         self._booted = word == "booted"
         if circuit["repl"] == "raw":
             process.type(b"\x01")
-        self._pass_keys()
+        if self._booted:
+            self._keyboard.attach(process)
         if self._up is not None and not self._up.done():
             self._up.set_result(None)
         ending = await self._ending(process, page) if self._booted else word
         self._booted = False
+        self._keyboard.detach()
         await process.kill()
         self._note_ending("power" if ending == "cut" else ending, page)
         if ending == "sleep":
             await self._sleep(page)
+            self._keyboard.forget()
         if ending == "cut":
             self._cut = True
             return ending
@@ -628,29 +630,8 @@ class EmulatedBoard:
             self._process.hold_console(False)
 
     def _typed(self, data: bytes) -> None:
-        if self._process is not None and len(self._keys) < _KEYS:  # else nothing is there to take it
-            self._keys += data
-            self._pass_keys()
-
-    def _pass_keys(self) -> None:
-        """Keys go to the interpreter in their order; Ctrl-C as a signal where a program runs."""
-        while self._keys and self._booted and self._process is not None:
-            if self._keys[0] == _CTRL_C:
-                wait_s = self._interrupted_s + _BETWEEN_CTRL_C_S - time.monotonic()
-                if wait_s > 0:
-                    asyncio.get_running_loop().call_later(wait_s, self._pass_keys)
-                    return
-                del self._keys[:1]
-                if self._process.interruptible:
-                    self._interrupted_s = time.monotonic()
-                    self._process.interrupt()
-                else:
-                    self._process.type(bytes([_CTRL_C]))
-            else:
-                at = self._keys.find(_CTRL_C)
-                part = bytes(self._keys if at < 0 else self._keys[:at])
-                del self._keys[: len(part)]
-                self._process.type(part)
+        if self._process is not None:  # else the power is off
+            self._keyboard.typed(data)
 
     def _print(self, line: str) -> None:
         self.console_tail.append(line)

@@ -122,18 +122,26 @@ def run(hardware, namespace):
     if repl:
         sys.atexit(lambda: hardware.leave(b"soft"))  # Ctrl-D or sys.exit() at the prompt
     sys.argv[:] = [""]
-    hardware.tell(b"booted")
-    outcome = execute("boot.py", namespace, hardware)
-    if repl == "raw":
-        sys.modules["sys"].skip_greeting()
-    if not hardware.circuit["main"]:
-        outcome = b"skipped"
-    elif outcome == b"done":
-        outcome = execute("main.py", namespace, hardware)
-    hardware.tell(b"ended " + outcome)
-    while not repl:
+    outcome = b"interrupted"
+    try:
+        hardware.tell(b"booted")  # from now on there can be Ctrl-C
+        outcome = execute("boot.py", namespace, hardware)
+        if not hardware.circuit["main"]:
+            outcome = b"skipped"
+        elif outcome == b"done":
+            outcome = execute("main.py", namespace, hardware)
+    except KeyboardInterrupt:  # between two programs
+        pass
+    told = False
+    while not told or not repl:
         try:
-            hardware.wait()
+            if not told:
+                hardware.tell(b"ended " + outcome)
+                told = True
+            if repl == "raw":
+                sys.modules["sys"].skip_greeting()
+            if not repl:
+                hardware.wait()
         except KeyboardInterrupt:
             pass
 
