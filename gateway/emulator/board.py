@@ -41,7 +41,7 @@ POINTER_FACTOR: Final = 2
 TLS_BYTES: Final = 28 * 1024
 """What mbedtls takes at most for a connection, in its handshake: beside the collector's heap, but out of the memory
 that this would have otherwise. (Measured on the unix port, which takes it from the host.)"""
-ROM_HEAP_BYTES: Final = 160 * 1024
+ROM_HEAP_BYTES: Final = 256 * 1024
 """Set aside for the emulator's own modules and models, which live in the same heap. What they leave is filled up
 (rom/power.py)."""
 CONSOLE_LINES: Final = 200

@@ -22,7 +22,7 @@ onewire_chips = {}  # data pin -> chips on it
 radio = None  # what WLAN.status("rssi") asks
 looks = []  # functions called whenever the program asks for the time: pins look for edges here
 
-ballast = None  # see power.leave_heap
+ballast = None  # see power.fill_heap
 
 _control = None
 _truth = None

@@ -27,8 +27,19 @@ _BOARD_MODULES = {
 
 def up():
     circuit_path, control_fd = sys.argv[1], int(sys.argv[2])
+    try:
+        return power_up(circuit_path, control_fd)
+    except BaseException as error:  # a mistake in a model, mostly: the host tells it, with what is printed here
+        sys.print_exception(error)
+        with open(control_fd, "wb") as control:
+            control.write(b"failed\n")
+        raise
+
+
+def power_up(circuit_path, control_fd):
     with open(circuit_path) as file:
         circuit = json.load(file)
+    firmwares = set_aside(circuit["heap_bytes"])
     rom = sys.path[0]
     sys.path[:] = [rom, circuit["chips_dir"]]  # ours come before the interpreter's own modules of the same name
     import hardware
@@ -50,7 +61,8 @@ def up():
         sys.modules[name] = sys.modules["u" + name] = module
     sys.path[:] = ["", ".frozen", "/lib"]
     vfs.umount("/")
-    leave_heap(circuit["heap_bytes"], hardware)
+    fill_heap(hardware)
+    del firmwares
     try:
         vfs.mount(flash, "/")
     except OSError:  # blank: a board makes a file system then (ports/esp32/modules/inisetup.py)
@@ -94,16 +106,16 @@ def solder_i2c(scl, sda, address, chip, hardware):
     hardware.wires[scl, sda].chips[address] = chip
 
 
-def leave_heap(size_bytes, hardware):
-    """Fill the heap until `size_bytes` are free, in one piece as after a chip's start: models and modules take from the
-    surplus the host gave, not from the firmware, and the holes between them are nobody's."""
+def set_aside(size_bytes):
+    """The firmware's heap, taken in one piece while there is one, as after a chip's start: models and modules have what
+    the host gave beside it."""
     gc.collect()
-    try:
-        firmwares = bytearray(size_bytes)
-    except MemoryError:
-        missing = size_bytes - gc.mem_free()
-        print("emulated board: the models of its chips take %d bytes more than was set aside" % missing)
-        return
+    return bytearray(size_bytes)
+
+
+def fill_heap(hardware):
+    """What models and modules have left of theirs, and the holes between them, are nobody's."""
+    gc.collect()
     ballast = None
     for size in (4096, 256, 1):
         try:
@@ -112,7 +124,6 @@ def leave_heap(size_bytes, hardware):
         except MemoryError:
             pass
     hardware.ballast = ballast
-    del firmwares
 
 
 def run(hardware, namespace):
