@@ -236,7 +236,9 @@ def test_a_state_that_ends_the_connection_does_not_stop_the_log(tmp_path: Path) 
     run(scenario(), timeout_s=40)
 
 
-def test_a_line_that_breaks_all_the_time_is_no_messages_fault(tmp_path: Path) -> None:
+def test_a_line_that_breaks_all_the_time_is_no_messages_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.mqtt.link.QUIET_MS", 1_000)
+
     async def scenario() -> None:
         async with WitnessBroker() as broker, World(tmp_path) as world:
             await world.add("greenhouse")
