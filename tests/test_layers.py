@@ -60,6 +60,7 @@ PURE = [
     "gateway/profile/model.py",
     "gateway/profile/units.py",
     "gateway/profile/wear.py",
+    "firmware/device/beat.py",
     "firmware/device/sampler.py",
     "firmware/device/columns.py",
     "firmware/device/records.py",

@@ -199,20 +199,14 @@ def remembered(device):
 
 
 class Drivers:
-    """Finds and starts the driver of a chip, module `device.sensors.<chip>`. Buses are made once, when first needed."""
+    """Finds and starts the driver of a chip, module `device.sensors.<chip>`. Its bus is made anew each time: a chip is
+    started again when it has failed, and the bus may be what has."""
 
     def __init__(self, buses):
-        self._configs = buses
-        self._buses = {}
+        self._buses = buses
 
     def __call__(self, config):
         """(QUANTITIES, driver) for a sensor of the profile. Raises what the driver raises."""
         module = getattr(__import__("device.sensors." + config["chip"]).sensors, config["chip"])
-        return module.QUANTITIES, module.Sensor(self._bus(config.get("bus")), config)
-
-    def _bus(self, name):
-        if name is None:
-            return None
-        if name not in self._buses:
-            self._buses[name] = port.bus(self._configs[name])
-        return self._buses[name]
+        bus = config.get("bus")
+        return module.QUANTITIES, module.Sensor(port.bus(self._buses[bus]) if bus else None, config)

@@ -8,7 +8,9 @@ import time
 
 import machine
 
+from device.bus import free
 from device.clock import Clock
+from device.sensors import BUS_STUCK, ETIMEDOUT, SensorError
 
 clock = Clock(time.ticks_ms)
 urandom = os.urandom
@@ -90,9 +92,16 @@ def led(outputs):
 
 
 def bus(config):
-    """The bus of one entry of the profile's `buses`."""
+    """The bus of one entry of the profile's `buses`, made anew: its controller starts afresh, also for who has it
+    already, and a line that a chip holds low is freed. SensorError where that does not help."""
     if config["kind"] == "i2c":
-        scl, sda = machine.Pin(config["scl"]), machine.Pin(config["sda"])
+        pin = machine.Pin
+        scl, sda = pin(config["scl"], pin.IN, pin.PULL_UP), pin(config["sda"], pin.IN, pin.PULL_UP)
+        if not sda.value() or not scl.value():
+            scl.init(pin.OPEN_DRAIN, value=1)
+            sda.init(pin.OPEN_DRAIN, value=1)
+            if not free(scl, sda):
+                raise SensorError(BUS_STUCK, ETIMEDOUT)
         return machine.I2C(config["id"], scl=scl, sda=sda, freq=config["frequency_hz"])
     if config["kind"] == "onewire":
         import onewire  # most nodes have none

@@ -41,7 +41,7 @@ FIELDS: Final[dict[str, tuple[int, str]]] = {
     "flash_cut_torn": (88, "<I"),  # ... when so much of it is done, in 65,536ths
     "wifi_gone": (92, "<I"),  # written by the host: no network is in reach
     "clock_ppm": (96, "<i"),  # written by the host: so much too fast runs the board's clock
-    "pins": (256, "64B"),  # written by the board: 1 level, 2 is an output, 4 in use
+    "pins": (256, "64B"),  # written by the board: 1 level, 2 is an output, 4 in use, 8 open drain
     "driven": (320, "64B"),  # written by the host: 0 nothing connected, 1 pulled low, 2 pulled high
     "pwm": (384, "128I"),  # written by the board, per pin: frequency (0: none) and duty in 65,536ths
     "driven_moved": (896, "64B"),  # written by the host: how often `driven` changed

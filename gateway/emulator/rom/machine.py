@@ -44,7 +44,7 @@ class Pin(_unix.PinBase):
     def init(self, mode=-1, pull=None, *, value=None):
         state = _hw.page.get8(self._at)
         if mode != -1:
-            state = state & 1 | 4 | (2 if mode & 2 else 0)
+            state = state & 1 | 4 | (2 if mode & 2 else 0) | (8 if mode & 4 else 0)
             _hw.page.put32(self._pwm_at, 0)  # the pin belongs to its level again
             self._pull = pull
         if value is not None:
@@ -63,12 +63,14 @@ class Pin(_unix.PinBase):
 
     def _level(self):
         state = _hw.page.get8(self._at)
+        if state & 10 == 2 or state & 11 == 10:  # an open drain that is released shows its line
+            return state & 1
         if self._id in _hw.sda_of and _hw.sda_of[self._id].sda_is_low():
             return 0
-        if state & 2:
-            return state & 1
         driven = _hw.page.get8(self._driven_at)  # 0: nothing is connected
-        return driven - 1 if driven else 1 if self._pull == self.PULL_UP else 0
+        if driven:
+            return driven - 1
+        return 1 if self._pull == self.PULL_UP or self._id in _hw.scl_of or self._id in _hw.sda_of else 0
 
     __call__ = value
 

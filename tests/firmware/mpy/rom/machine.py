@@ -6,14 +6,17 @@ RESTARTED = 77  # exit code
 
 
 class Pin:
+    IN = 1
     OUT = 3
+    PULL_UP = 2
 
-    def __init__(self, number, mode=None):
+    def __init__(self, number, mode=None, pull=None):
         self.number = number
 
     def value(self, level=None):
         if level is not None:
             print(f"pin {self.number} is {int(level)}")
+        return 1
 
 
 class I2C:

@@ -22,6 +22,7 @@ def ticks_diff(end, start):
 
 
 sleep_ms = _unix.sleep_ms
+sleep_us = _unix.sleep_us
 ticks_us = _unix.ticks_us
 time = _unix.time
 gmtime = _unix.gmtime
