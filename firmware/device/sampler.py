@@ -188,11 +188,11 @@ class Sampler:
         if late_ms < 0:
             return
         turns = late_ms // sensor.every_ms
-        if sensor.fifo is None:
-            sensor.missed += turns
         # from the plan, not from now: a slow read must not shift later samples, nor a stall cause a burst
         sensor.due = ticks_add(sensor.due, (turns + 1) * sensor.every_ms)
         self._take(number, sensor, now)
+        if sensor.fifo is None:  # which nobody knew before the first time
+            sensor.missed += turns
 
     def due_ms(self, now, wait_ms=0):
         """Milliseconds from `now` until a sample is due, of those that are due `wait_ms` from now and later."""

@@ -331,6 +331,12 @@ def test_a_fifo_is_emptied_ten_times_a_second_and_every_sample_has_its_own_time(
     check.equal(bench.poll(), 100)
 
 
+def test_what_was_not_taken_before_the_chip_was_started_is_not_missed():
+    bench = FifoBench()
+    bench.hand.turn(5000)
+    check.equal([found for found in bench.run(1000) if isinstance(found, str)], [])
+
+
 def test_a_stall_within_what_the_fifo_holds_loses_nothing():
     bench = FifoBench(period_us=20400)
     bench.run(4000)
