@@ -1,9 +1,12 @@
-"""ROHM BH1750FVI: light over I2C. Data sheet 2014.03 Rev.D, sections named below.
+"""ROHM BH1750FVI: illuminance over I2C. Technical note 2009.04 Rev.B, pages named below.
 
-One measurement per sample, of 1 lx (H-Resolution Mode, one time), 120 ms typically and 180 at most; in bright light
-with a shorter exposure (measurement time register), which reaches 121,000 lx. (Where it dazzles, that one sample is
-NULL.) The next one is begun when one was fetched; where that is too long ago, one is waited for. It has no register
-that says who it is, and no CRC.
+One-time H-resolution mode (page 5): the chip measures once and goes to sleep. That takes up to 180 ms, so the next
+measurement is begun when one was fetched; where samples are further apart than 2 s, each is begun and waited for. The
+chip has no number to be known by, no checksum, and no bit that says it is ready.
+
+It reaches 54,612 lx, the sun twice that: then its sensitivity is turned down until it is darker, and one sample is
+"not measured". `options = { mtreg = 254 }` fixes the sensitivity, 31 to 254, 69 is the usual one: behind glass that
+swallows light, or for steps of 0.23 lx in the dark.
 """
 
 import time
@@ -14,56 +17,70 @@ from device.sensors import NULL, RANGE, SensorError
 
 QUANTITIES = (("illuminance", 2),)  # lx
 
+# Commands (page 5, "Instruction set architecture"), one in each write (page 10, "Write format").
 _POWER_ON = const(0x01)
-_ONCE = const(0x20)
-_TIME_HIGH = const(0x40)  # and the three upper bits of the exposure
-_TIME_LOW = const(0x60)  # and the five lower ones
+_ONE_TIME_H = const(0x20)
+_MTREG_HIGH = const(0x40)  # and bits 7 to 5 of it
+_MTREG_LOW = const(0x60)  # and bits 4 to 0
+
+_LEAST = const(31)  # page 11, "Measurement result adjusting"
 _USUAL = const(69)
-_SHORT = const(31)  # the shortest
-_LONGEST_MS = const(180)  # at the usual exposure ("Electrical characteristics")
+_MOST = const(254)
+_PER_COUNT = const(5750)  # hundredths of a lux for each count, times MTreg: 100 / 1.2 * 69 (pages 10 and 11)
+_FULL = const(0xFFFF)
+_DIM = const(20000)  # counts at the least MTreg that leave room at the usual one: 37,000 lx
+
+_LONGEST_MS = const(180)  # at the usual MTreg (page 2); it goes with MTreg
 _FRESH_MS = const(2000)
-_BRIGHT = const(60000)  # counts: the next exposure is short
-_DIM = const(24000)  # ... of a short one: the next one is the usual
 
 
 class Sensor:
     def __init__(self, bus, config):
+        mtreg = (config.get("options") or {}).get("mtreg")
+        if mtreg is not None and not _LEAST <= mtreg <= _MOST:
+            raise ValueError("bh1750: mtreg is 31 to 254")
         self._bus = bus
         self._address = config.get("address", 0x23)
+        self._ahead = config["period_ms"] <= _FRESH_MS
+        self._fixed = mtreg is not None
+        self._mtreg = mtreg or _USUAL
+        self._started = None  # when a measurement was
         self._one = bytearray(1)
         self._two = bytearray(2)
-        self._started = None  # when a measurement was
-        self._exposure = 0  # what it has; 0: after power-up its own
-        self._write(_POWER_ON)
+        self._send(_POWER_ON)
 
     def read_into(self, values):
-        age_ms = -1 if self._started is None else ticks_diff(time.ticks_ms(), self._started)
-        if not _LONGEST_MS <= age_ms <= _FRESH_MS:
-            self._measure(self._exposure or _USUAL)
-            time.sleep_ms(_LONGEST_MS)
-        count, exposure = self._fetch(), self._exposure
-        if count == 0xFFFF and exposure == _SHORT:
-            raise SensorError(RANGE)  # brighter than it can tell
-        # count / 1.2 * 69 / exposure ("Measurement time")
-        values[0] = NULL if count == 0xFFFF else (count * 5750 + exposure // 2) // exposure
-        if count >= _BRIGHT:
-            exposure = _SHORT
-        elif count < _DIM:
-            exposure = _USUAL
-        self._measure(exposure)
+        raw = self._fetch()
+        mtreg = self._mtreg
+        if raw < _FULL:
+            values[0] = (raw * _PER_COUNT + mtreg // 2) // mtreg
+        elif self._fixed or mtreg == _LEAST:
+            raise SensorError(RANGE)
+        else:
+            values[0] = NULL
+        if not self._fixed:
+            self._mtreg = _LEAST if raw == _FULL or mtreg == _LEAST and raw >= _DIM else _USUAL
+        if self._ahead:
+            self._begin()
 
-    def _measure(self, exposure):
-        if exposure != self._exposure:
-            self._write(_TIME_HIGH | exposure >> 5)
-            self._write(_TIME_LOW | exposure & 31)
-            self._exposure = exposure
-        self._write(_ONCE)
+    def _begin(self):
+        self._send(_POWER_ON)
+        self._send(_MTREG_HIGH | self._mtreg >> 5)  # each time: it may have lost power, and this with it
+        self._send(_MTREG_LOW | self._mtreg & 31)
+        self._send(_ONE_TIME_H)
         self._started = time.ticks_ms()
 
     def _fetch(self):
+        """Counts."""
+        if self._started is None or ticks_diff(time.ticks_ms(), self._started) > _FRESH_MS:
+            self._begin()
+        left_ms = _LONGEST_MS * self._mtreg // _USUAL + 1 - ticks_diff(time.ticks_ms(), self._started)
+        if left_ms > 0:
+            time.sleep_ms(left_ms)
+        self._started = None  # it is fetched once
         self._bus.readfrom_into(self._address, self._two)
         return self._two[0] << 8 | self._two[1]
 
-    def _write(self, code):
-        self._one[0] = code
+    def _send(self, command):
+        self._one[0] = command
         self._bus.writeto(self._address, self._one)
