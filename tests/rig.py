@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,16 +57,42 @@ def add_device(name: str, profile_file: Path, state: Path) -> str:
     return token[1]
 
 
+def sleepy_node(
+    directory: Path, *, period_s: int = 5, send_every_s: int = 15, power_loss: str = "unsent", ram_samples: int = 64
+) -> Path:
+    """The climate node as one that sleeps between its samples: its profile.toml."""
+    node = quick_node(directory, period_ms=period_s * 1000, power_loss=power_loss, ram_samples=ram_samples)
+    with node.open("a") as file:
+        file.write(f"\n[power]\ndeep_sleep = true\nsend_every_s = {send_every_s}\n")
+    return node
+
+
+def sleepless(first_awake_ms: int = 300, patience_ms: int = 1500) -> dict[str, str]:
+    """Files for a board: the firmware with less patience where a test would wait in real time: after a start, and for a
+    gateway that is away."""
+    files = {}
+    for name, constant, ms in (("doze", "_FIRST_AWAKE_MS", first_awake_ms), ("errand", "_PATIENCE_MS", patience_ms)):
+        text = (ROOT / "firmware" / "device" / f"{name}.py").read_text()
+        files[f"/device/{name}.py"], times = re.subn(
+            rf"^{constant} = const\(\d+\)", f"{constant} = {ms}", text, flags=re.M
+        )
+        assert times == 1, constant
+    return files
+
+
 class NamedBoots(EmulatedBoard):
     """A board of which we read on the console which boot_id each of its starts has: of a boot that delivered nothing
-    but its end, nothing else would tell."""
+    but its end, nothing else would tell. A start out of deep sleep belongs to the one that began the boot."""
 
     def __init__(self, *words: Any, console: Callable[[str], None] | None = None, **more: Any) -> None:
         self.boot_ids: dict[str, int] = {}
+        self.began_in: dict[int, int] = {}
 
         def listen(line: str) -> None:
             if named := re.search(r" info \S+, boot \d+ \(([0-9a-f]{16})\)$", line):
                 self.boot_ids[named[1]] = self.boots
+            elif woken := re.search(r" info boot \d+ \(([0-9a-f]{16})\) goes on after", line):
+                self.began_in[self.boots] = self.boot_ids[woken[1]]
             if console is not None:
                 console(line)
 
@@ -297,9 +324,11 @@ def _answers(port: int) -> bool:
 
 def outcome_of(board: EmulatedBoard, subscriber: Subscriber, power_loss: str = "unsent") -> Reckoning:
     """What became of everything `board` measured so far."""
+    began_in = board.began_in if isinstance(board, NamedBoots) else {}
+    measured = truth(board.truth_log.read_text().splitlines())
     return reckon(
-        truth(board.truth_log.read_text().splitlines()),
-        [End(end.boot, end.wdt_feeds) for end in board.endings],
+        [replace(entry, boot=began_in.get(entry.boot, entry.boot)) for entry in measured],
+        [End(began_in.get(end.boot, end.boot), end.wdt_feeds) for end in board.endings],
         subscriber.of(board.name),
         power_loss=power_loss,
         taken=sum(board.taken().values()),

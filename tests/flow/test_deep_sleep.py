@@ -1,0 +1,165 @@
+"""Boards that sleep between their samples, against the real gateway: counted by the chips and by a subscriber."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.aio import run, until
+from tests.faults import FaultProxy
+from tests.reckoning import Reckoning
+from tests.rig import (
+    NamedBoots,
+    Subscriber,
+    add_device,
+    make_board,
+    settle,
+    sleepless,
+    sleepy_node,
+    system,
+)
+
+
+def kept_its_promise(outcome: Reckoning) -> None:
+    assert outcome.problems == []
+    assert (outcome.lost, outcome.invented, outcome.holes) == (0, 0, 0)
+    accounted = outcome.delivered + outcome.in_gaps + outcome.unknown_tail + outcome.interrupted
+    assert accounted == outcome.taken
+
+
+async def wakes(board: NamedBoots, count: int) -> None:
+    """Wait for so many more."""
+    boots = board.boots
+    await until(lambda: board.boots >= boots + count, timeout_s=20, what=f"{count} wakes")
+
+
+def test_a_board_sleeps_wakes_and_delivers_with_a_gateway_that_is_there_away_and_back(tmp_path: Path) -> None:
+    async def flow() -> None:
+        with system(tmp_path) as (broker, gateway, port):
+            profile = sleepy_node(tmp_path)
+            token = add_device("greenhouse", profile, gateway.state)
+            board = make_board(tmp_path / "board", profile, token, port, files=sleepless(), sleep_factor=100)
+            subscriber = Subscriber(broker.port)
+            try:
+                await board.start()
+                await until(lambda: subscriber.of().samples >= 4, timeout_s=20, what="samples of several wakes")
+                gateway.kill()
+                await wakes(board, 3)
+                gateway.start()
+                count = subscriber.of().samples
+                await until(lambda: subscriber.of().samples > count + 4, timeout_s=20, what="what was held")
+                await board.stop()
+                outcome = await settle(board, subscriber)
+                kept_its_promise(outcome)
+                assert outcome.delivered == outcome.taken >= 9
+                assert outcome.gaps == 0
+                assert list(board.boot_ids.values()) == [1], "one boot, whatever number of starts"
+                assert {end.how for end in list(board.endings)[:-1]} == {"sleep"}
+            finally:
+                subscriber.close()
+                await board.power_cut()
+
+    run(flow(), timeout_s=55)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("rate", [0.95, 1.05])
+def test_samples_have_their_true_time_though_the_clock_of_a_sleeping_board_is_wrong(
+    tmp_path: Path, rate: float
+) -> None:
+    """5 % off for 30 s of sleep are 1.5 s; that is what the first sample behind a connection would be off."""
+
+    async def flow() -> None:
+        with system(tmp_path) as (broker, gateway, port):
+            profile = sleepy_node(tmp_path, send_every_s=30)
+            token = add_device("greenhouse", profile, gateway.state)
+            board = make_board(tmp_path / "board", profile, token, port, files=sleepless(), sleep_factor=rate)
+            subscriber = Subscriber(broker.port)
+            try:
+                await board.start()
+                await asyncio.sleep(95)
+                await board.stop()
+                outcome = await settle(board, subscriber)
+                kept_its_promise(outcome)
+                assert outcome.delivered >= 18
+                assert outcome.worst_time_ms <= 300
+                qualities = {
+                    quality for boot in subscriber.of().boots.values() for _, quality, _ in boot.samples.values()
+                }
+                assert qualities == {"synced"}
+            finally:
+                subscriber.close()
+                await board.power_cut()
+
+    run(flow(), timeout_s=140)
+
+
+async def live_dangerously(board: NamedBoots, proxy: FaultProxy, rounds: int, chance: random.Random) -> None:
+    """The power goes while it sleeps, while it is awake, and inside flash operations; the gateway comes and goes."""
+    for _ in range(rounds):
+        if chance.random() < 0.5:
+            proxy.refuse()
+        if inside := chance.random() < 0.5:
+            board.cut_power_at(chance.randint(1, 40), torn=chance.choice((0.0, 0.4, 1.0)))
+        with contextlib.suppress(AssertionError):
+            await board.start()
+            await until(lambda: not board.running, timeout_s=chance.uniform(0.5, 6) if not inside else 6)
+        board.cut_power_at(None)
+        await board.power_cut()
+        proxy.heal()
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("setting", ["unsent", "none"])
+def test_power_cuts_at_any_moment_lose_no_more_than_they_own_up_to(tmp_path: Path, setting: str) -> None:
+    async def flow() -> None:
+        with system(tmp_path) as (broker, gateway, port):
+            subscriber = Subscriber(broker.port)
+            profile = sleepy_node(tmp_path, power_loss=setting, send_every_s=15)
+            boards = []
+            with contextlib.ExitStack() as stack:
+                stack.callback(subscriber.close)
+                for number in range(3):
+                    name = f"board-{number}"
+                    proxy = stack.enter_context(FaultProxy(port))
+                    token = await asyncio.to_thread(add_device, name, profile, gateway.state)
+                    board = make_board(
+                        tmp_path / name, profile, token, proxy.port, device=name, seed=10 + number, files=sleepless(),
+                        sleep_factor=40,
+                    )  # fmt: skip
+                    boards.append((board, proxy))
+                try:
+                    lives = (live_dangerously(b, p, 12, random.Random(f"{setting} {b.name}")) for b, p in boards)
+                    await asyncio.gather(*lives)
+                    for board, _ in boards:
+                        await board.start()
+                    started_ms = time.time_ns() // 1_000_000
+                    for board, _ in boards:
+                        await until(
+                            lambda board=board: newest_ms(subscriber, board.name) > started_ms,
+                            timeout_s=60,
+                            what=f"new samples of {board.name}",
+                            every_s=0.2,
+                        )
+                        await asyncio.sleep(3)
+                        await board.stop()
+                        outcome = await settle(board, subscriber, setting)
+                        print(board.name, board.boots, outcome)
+                        kept_its_promise(outcome)
+                        assert board.boots > len(board.boot_ids) >= 12, "it slept, and its power was cut"
+                finally:
+                    for board, _ in boards:
+                        await board.power_cut()
+
+    run(flow(), timeout_s=190)
+
+
+def newest_ms(subscriber: Subscriber, device: str) -> int:
+    return max((s[0] for boot in subscriber.of(device).boots.values() for s in boot.samples.values()), default=0)
