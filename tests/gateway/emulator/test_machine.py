@@ -134,6 +134,36 @@ print("end")
     run(scenario())
 
 
+def test_in_deep_sleep_only_the_rtc_has_power(tmp_path: Path, interpreter: Interpreter) -> None:
+    program = """
+import machine, time
+rtc = machine.RTC()
+if machine.reset_cause() == machine.DEEPSLEEP_RESET:
+    began_ms = int(rtc.memory())
+    print("slept", 60000 <= time.time_ns() // 1000000 - began_ms < 75000, machine.Pin(2).value(), machine.wake_reason())
+else:
+    led = machine.Pin(2, machine.Pin.OUT, value=1)
+    button = machine.Pin(0, machine.Pin.IN, machine.Pin.PULL_UP)
+    while button.value():
+        time.sleep_ms(1)
+    machine.WDT(timeout=120)
+    rtc.memory(str(time.time_ns() // 1000000))
+    machine.deepsleep(60000)
+"""
+
+    async def scenario() -> None:
+        board = make_board(tmp_path, interpreter, program, sleep_factor=200)  # 0.3 s for a minute
+        async with powered(board):
+            await until(lambda: board.level(2), what="the LED")
+            board.drive(0, False)
+            await until(lambda: not board.level(2), what="a pin that nobody drives any more")
+            assert board.boots == 1
+            await printed(board, "slept True 0 4")
+            assert [end.how for end in board.endings] == ["sleep"]
+
+    run(scenario())
+
+
 def test_the_watchdog_bites_a_program_that_hangs_and_not_one_that_feeds_it(
     tmp_path: Path, interpreter: Interpreter
 ) -> None:
