@@ -6,6 +6,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -43,14 +44,13 @@ def wait_for_sample(
     quantities: Collection[str],
     *,
     hello: Callable[[], None] = lambda: None,
-    wait_s: float = WAIT_S,
 ) -> Outcome:
     """Restart the board and wait until a sample of `device` with one of `quantities` is committed. `hello` is called
     when it is connected."""
     outcome = Outcome()
     with _Feed(gateway, device) as feed, _Console(session, outcome.console) as console:
         session.restart()
-        until_s = time.monotonic() + wait_s
+        until_s = time.monotonic() + WAIT_S
         while not outcome.sample and time.monotonic() < until_s:
             console.listen(_LOOK_S)
             for message in feed.messages(_LOOK_S):
@@ -103,13 +103,14 @@ class _Feed:
         self._gateway = gateway
         self._device = device
         self._since_ms = 0
+        self._stack = ExitStack()
 
     def __enter__(self) -> _Feed:
         self._open()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._feed.close()
+        self._stack.close()
 
     def messages(self, wait_s: float) -> list[dict[str, Any]]:
         """What came within `wait_s` of the device."""
@@ -128,10 +129,11 @@ class _Feed:
 
     def _open(self) -> None:
         """Raises ConfigError where the gateway does not answer."""
+        self._stack.close()
         self._gateway.call("GET", "/api/session")
         headers = {"Authorization": f"Bearer {self._gateway.token}"}
-        self._feed: ClientConnection = connect(
-            self._gateway.feed_url, ssl=self._gateway.tls, additional_headers=headers, max_size=None
+        self._feed: ClientConnection = self._stack.enter_context(
+            connect(self._gateway.feed_url, ssl=self._gateway.tls, additional_headers=headers, max_size=None)
         )
         snapshot = json.loads(self._feed.recv(timeout=10))[0]
         self._since_ms = self._since_ms or snapshot["at_ms"]

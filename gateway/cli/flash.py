@@ -79,7 +79,8 @@ def flash(
         _show(target, board, plan, networks)
         if dry_run:
             return
-        _confirm(target, board, yes=yes)
+        if not yes:
+            _confirm(session, target, board)
         _carry_out(session, target, board, plan, networks)
         _wait(session, target)
 
@@ -276,12 +277,13 @@ def _ask_wifi(known: str) -> dict[str, str]:
     return {"ssid": ssid, "password": typer.prompt(hint, default="", hide_input=True, show_default=False)}
 
 
-def _confirm(target: _Target, board: _Board, *, yes: bool) -> None:
+def _confirm(session: Session, target: _Target, board: _Board) -> None:
     """Asks before a program that is not ours is replaced."""
-    from gateway.provision.plan import Found, foreign
+    from gateway.provision.plan import Found, foreign, is_program
 
-    theirs = foreign(board.there, {path: Found.of(content) for path, content in target.files.items()})
-    if not theirs or yes:
+    replaced = foreign(board.there, {path: Found.of(content) for path, content in target.files.items()})
+    theirs = [path for path in replaced if is_program(session.read(path) or b"")]
+    if not theirs:
         return
     if not sys.stdin.isatty():
         raise ConfigError(f"the board has a program of its own ({', '.join(theirs)}): say --yes if it may be replaced")

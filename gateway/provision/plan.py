@@ -107,10 +107,15 @@ def is_flashed(there: Iterable[str]) -> bool:
 
 
 def foreign(there: Mapping[str, Found], wanted: Mapping[str, Found]) -> list[str]:
-    """Files of a program that is not ours, and that would be replaced."""
+    """Files that would be replaced, and that no firmware of ours has put there."""
     if is_flashed(there):
         return []
     return sorted(path for path in wanted if path in there and there[path] != wanted[path])
+
+
+def is_program(content: bytes) -> bool:
+    """Whether a Python file does anything: a new board has a /boot.py of comments alone."""
+    return any(line.strip() and not line.lstrip().startswith(b"#") for line in content.splitlines())
 
 
 def full_sentence(plan: Plan, there: Mapping[str, Found], port: str) -> str:

@@ -116,9 +116,9 @@ class Session:
 
     Every method raises a UsbError, and none waits for ever."""
 
-    def __init__(self, port: str, *, answer_s: float = ANSWER_S, polite_s: float = POLITE_S) -> None:
+    def __init__(self, port: str, *, answer_s: float | None = None, polite_s: float = POLITE_S) -> None:
         self.port = port
-        self._answer_s = answer_s
+        self._answer_s = ANSWER_S if answer_s is None else answer_s
         self._polite_s = polite_s
         self._heard = b""  # the newest of what came while nobody had the REPL
         self._stopped = False  # the board's program, by us
