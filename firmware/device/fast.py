@@ -42,8 +42,36 @@ def put(buf, at, source):
     return at + len(source)
 
 
-plain = (mask, utf8, put)
+def number(buf, at, value, decimals):
+    """Writes `value` / 10^decimals to buf[at:] with just as many digits behind the point (2150, 2: 21.50); a small int.
+    Returns the index behind it. IndexError where it does not fit."""
+    if value < 0:
+        buf[at] = 45
+        at += 1
+        value = -value
+    end = at + 1
+    rest = value // 10
+    while rest:
+        rest //= 10
+        end += 1
+    point = -1
+    if decimals:
+        end = max(end, at + decimals + 1) + 1
+        point = end - decimals - 1
+    i = end
+    while i > at:
+        i -= 1
+        if i == point:
+            buf[i] = 46
+        else:
+            buf[i] = 48 + value % 10
+            value //= 10
+    return end
+
+
+plain = (mask, utf8, put, number)
 try:
-    from device.viper import mask, utf8, put
+    from device.viper import mask, utf8, put, number
 except (ImportError, SyntaxError, ValueError):  # no viper on this port: SyntaxError; for this processor: the others
     pass
+chosen = (mask, utf8, put, number)

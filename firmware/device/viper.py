@@ -57,3 +57,38 @@ def put(buf, at: int, source) -> int:
         b[at + i] = s[i]
         i += 1
     return at + size
+
+
+@micropython.viper
+def number(buf, at: int, value: int, decimals: int) -> int:
+    room = int(len(buf))
+    b = ptr8(buf)
+    if value < 0:
+        if at >= room:
+            raise IndexError
+        b[at] = 45
+        at += 1
+        value = 0 - value
+    end = at + 1
+    rest = value // 10
+    while rest:
+        rest = rest // 10
+        end += 1
+    point = -1
+    if decimals:
+        if end < at + decimals + 1:
+            end = at + decimals + 1
+        point = end - decimals
+        end += 1
+    if end > room:
+        raise IndexError
+    i = end - 1
+    while i >= at:
+        if i == point:
+            b[i] = 46
+        else:
+            rest = value // 10
+            b[i] = 48 + value - rest * 10
+            value = rest
+        i -= 1
+    return end

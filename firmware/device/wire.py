@@ -9,7 +9,7 @@ import json
 from micropython import const
 
 from device.columns import Column, event_body  # noqa: F401  # event_body: for those who import it from here
-from device.fast import put
+from device.fast import number, put
 from device.ring import EVENT, SAMPLE
 from device.sensors import NULL
 
@@ -48,45 +48,25 @@ class Writer:
 
     def integer(self, value):
         """Any integer; one beyond a board's small ints is cut in two once, not divided digit by digit."""
+        if -_BILLION < value < _BILLION:
+            self.at = number(self.buf, self.at, value, 0)
+            return
         if value < 0:
             self._byte(45)
             value = -value
-        if value < _BILLION:
-            self._digits(value, 1)
-        else:
-            self.integer(value // _BILLION)
-            self._digits(value % _BILLION, 9)
+        self.integer(value // _BILLION)
+        self._nine_digits(value % _BILLION)
 
     def scaled(self, value, decimals):
         """`value` / 10^decimals with just as many digits behind the point: 2150, 2 is written 21.50. NULL is null."""
         if value == NULL:
             self.raw(b"null")
             return
-        if decimals == 0:
-            self.integer(value)
-            return
-        if value < 0:
-            self._byte(45)
-            value = -value
-        self._digits(value, decimals + 1)
-        buf = self.buf
-        end = self.at
-        self._byte(0)
-        for i in range(decimals):
-            buf[end - i] = buf[end - i - 1]
-        buf[end - decimals] = 46
+        self.at = number(self.buf, self.at, value, decimals)
 
-    def _digits(self, value, width):
-        """`value`, 0 to 2^30 - 1, in `width` digits or as many more as it takes."""
-        digits = 1
-        rest = value // 10
-        while rest:
-            rest //= 10
-            digits += 1
-        end = self.at + max(digits, width)
-        i = end
-        while i > self.at:
-            i -= 1
+    def _nine_digits(self, value):
+        end = self.at + 9
+        for i in range(end - 1, self.at - 1, -1):
             self.buf[i] = 48 + value % 10
             value //= 10
         self.at = end

@@ -15,6 +15,7 @@ from device.log import Log
 from device.outbox import Boot, Outbox
 from device.places import Places
 from device.sampler import Sampler, Sensor
+from device.sensors import mpu6050
 from device.tokens import Tokens
 
 CLIMATE = (("temperature", 2), ("humidity", 2), ("pressure", 2))
@@ -32,6 +33,30 @@ class Driver:
         values[0] = 2150
         values[1] = 4812
         values[2] = 100653
+
+
+class MotionBus:
+    """An MPU-6050 with five samples in its FIFO whenever it is asked."""
+
+    def __init__(self):
+        self.samples = bytes(range(7, 247, 4))  # of all sizes and signs
+
+    def readfrom_mem_into(self, address, register, buf):
+        if register == 0x74:
+            fast.put(buf, 0, self.samples)
+            return
+        buf[0] = 0
+        if register == 0x72:
+            buf[1] = 60
+        elif register == 0x75:
+            buf[0] = 0x68
+
+    def writeto_mem(self, address, register, data):
+        pass
+
+
+def motion(config):
+    return mpu6050.QUANTITIES, mpu6050.Sensor(MotionBus(), config)
 
 
 class Net:
@@ -78,14 +103,15 @@ def frame(text):
 
 
 class Parts:
-    def __init__(self, slots=512):
+    def __init__(self, quantities=CLIMATE, driver=None, period_ms=1, turn_ms=1):
         self.now = 5
+        self.turn_ms = turn_ms
         self.clock = Clock(self.ticks)
-        columns = [wire.Column(name, decimals) for name, decimals in CLIMATE]
-        self.box = Outbox(Boot(1, "00" * 8, "00" * 8), slots, 3, columns=wire.Columns([columns], 4096))
-        config = {"name": "climate", "period_ms": 1}
-        config["quantities"] = [{"name": name, "decimals": decimals} for name, decimals in CLIMATE]
-        self.sampler = Sampler([Sensor(config, Driver(), self.now)], self.box, self.clock)
+        columns = [wire.Column(name, decimals) for name, decimals in quantities]
+        self.box = Outbox(Boot(1, "00" * 8, "00" * 8), 512, len(columns), columns=wire.Columns([columns], 4096))
+        config = {"name": "climate", "period_ms": period_ms}
+        config["quantities"] = [{"name": name, "decimals": decimals} for name, decimals in quantities]
+        self.sampler = Sampler([Sensor(config, driver or Driver(), self.now)], self.box, self.clock)
         self.net = Net()
         self.link = Link(
             Identity("a", "b", "c", Tokens("/dev/null", "t" * 43), "h", 80),
@@ -124,7 +150,7 @@ class Parts:
 
     def sample(self):
         """One turn of the main loop at which a sample is due."""
-        self.now = ticks_add(self.now, 1)
+        self.now = ticks_add(self.now, self.turn_ms)
         self.sampler.poll(self.now)
         self.link.poll(self.now)
 
@@ -174,6 +200,19 @@ def steady():
     }
 
 
+def fifo():
+    """The same of a motion node: 6 quantities 50 times a second, five samples at each turn, acknowledged."""
+    parts = Parts([(name, 2) for name, _ in mpu6050.QUANTITIES], motion, period_ms=20, turn_ms=100)
+    parts.connect()
+    parts.sample()  # starts the chip
+
+    def turn():
+        parts.sample()
+        parts.box.ack(1, parts.box.next - 1)
+
+    return {"motion_bytes_per_sample": allocated(turn, 20) / 5, "motion_us_per_sample": us(turn, 200) / 5}
+
+
 def backlog():
     """Samples a second, from a full ring in frames as large as they get."""
     parts = Parts()
@@ -197,13 +236,17 @@ def loops():
     key = b"abcd"
     text = b"x" * 1024
     found = {}
-    for name, (mask, utf8, _) in (("plain", fast.plain), ("fast", (fast.mask, fast.utf8, fast.put))):
+    numbers = (7, -215, 4812, 100653)
+    for name, (mask, utf8, _, number) in (("plain", fast.plain), ("fast", fast.chosen)):
+        found["number_us_" + name] = us(lambda number=number: [number(buf, 0, n, 2) for n in numbers], 300) / 4
         found["mask_us_per_kb_" + name] = us(lambda mask=mask: mask(buf, 0, 1024, key), 300)
         found["utf8_us_per_kb_" + name] = us(lambda utf8=utf8: utf8(0, text, 0, 1024), 300)
     return found
 
 
 result = steady()
+gc.collect()
+result.update(fifo())
 gc.collect()
 result.update(backlog())
 gc.collect()

@@ -3,7 +3,7 @@ import os
 import check
 from device import fast
 
-VERSIONS = [fast.plain, (fast.mask, fast.utf8, fast.put)]  # the second is machine code where the port has it
+VERSIONS = [fast.plain, fast.chosen]  # the second is machine code where the port has it
 
 GOOD = (
     b"",
@@ -33,7 +33,7 @@ BAD = (
 
 
 def test_utf8_takes_what_is_valid_in_any_pieces():
-    for _, utf8, _ in VERSIONS:
+    for _, utf8, _, _ in VERSIONS:
         for text in GOOD:
             state = 0
             for at in range(len(text)):
@@ -44,14 +44,14 @@ def test_utf8_takes_what_is_valid_in_any_pieces():
 
 
 def test_utf8_stops_at_the_first_byte_that_cannot_be():
-    for _, utf8, _ in VERSIONS:
+    for _, utf8, _, _ in VERSIONS:
         for text, fails_at in BAD:
             check.true(utf8(0, text, 0, fails_at - 1) >= 0)
             check.equal(utf8(0, text, 0, fails_at), -1)
 
 
 def test_utf8_knows_a_character_that_is_cut():
-    for _, utf8, _ in VERSIONS:
+    for _, utf8, _, _ in VERSIONS:
         for text in ("é", "€", "😀"):
             whole = text.encode()
             for size in range(1, len(whole)):
@@ -67,7 +67,7 @@ def test_both_versions_judge_every_two_bytes_alike():
 
 
 def test_masking_twice_gives_what_was_there_and_touches_nothing_else():
-    for mask, _, _ in VERSIONS:
+    for mask, _, _, _ in VERSIONS:
         buf = bytearray(os.urandom(100))
         before = bytes(buf)
         key = os.urandom(4)
@@ -79,12 +79,27 @@ def test_masking_twice_gives_what_was_there_and_touches_nothing_else():
 
 
 def test_put_copies_and_refuses_what_does_not_fit():
-    for _, _, put in VERSIONS:
+    for _, _, put, _ in VERSIONS:
         buf = bytearray(8)
         check.equal(put(buf, 2, b"abc"), 5)
         check.equal(bytes(buf), b"\0\0abc\0\0\0")
         check.equal(put(buf, 5, b"xyz"), 8)
         check.raises(IndexError, put, buf, 6, b"xyz")
+
+
+def test_numbers_have_their_point_where_it_belongs_and_nothing_beside_them_is_touched():
+    for _, _, _, number in VERSIONS:
+        for value, decimals, text in (
+            (0, 0, "0"), (7, 0, "7"), (-7, 0, "-7"), (1234567, 0, "1234567"), (0x3FFFFFFF, 0, "1073741823"),
+            (0, 2, "0.00"), (5, 2, "0.05"), (-5, 2, "-0.05"), (99, 2, "0.99"), (100, 2, "1.00"), (2150, 2, "21.50"),
+            (-215000, 4, "-21.5000"), (-0x3FFFFFFF, 6, "-1073.741823"), (1, 9, "0.000000001"),
+        ):  # fmt: skip
+            buf = bytearray(b"." * 20)
+            end = number(buf, 3, value, decimals)
+            check.equal(bytes(buf[3:end]), text.encode())
+            check.equal(bytes(buf[:3] + buf[end:]), b"." * (20 - len(text)))
+            for room in range(3, end):
+                check.raises(IndexError, number, bytearray(room), 3, value, decimals)
 
 
 check.run(globals())
