@@ -72,8 +72,8 @@ async def _demo(
     config: Config, node: str, count: int, seed: int, seconds: float | None, report: Path | None, started: float
 ) -> int:
     from gateway.app import Gateway
-    from gateway.cli.boards import Boards, board_names, board_settings
     from gateway.cli.common import stop_on_signal
+    from gateway.cli.emulated import Boards, board_names, board_settings
     from gateway.cli.serve import banner, one_time
     from gateway.profile import find_node, load_profile
     from gateway.tls.boards import board_trust

@@ -15,7 +15,7 @@ from gateway.cli import ConfigFile, Settings, StateDir, app
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gateway.cli.boards import Boards
+    from gateway.cli.emulated import Boards
     from gateway.config import Config
     from gateway.emulator import EmulatedBoard
     from gateway.emulator.signals import Signal
@@ -128,8 +128,8 @@ class Wanted:
 
 async def _emulate(config: Config, wanted: Wanted, url: str | None) -> None:
     """`url`: of the gateway whose devices the boards are; None with blank boards, which are nobody's yet."""
-    from gateway.cli.boards import Boards
     from gateway.cli.common import stop_on_signal
+    from gateway.cli.emulated import Boards
     from gateway.config import write_private
 
     stop = stop_on_signal()
@@ -162,8 +162,8 @@ async def _emulate(config: Config, wanted: Wanted, url: str | None) -> None:
 
 
 async def _add_devices(boards: Boards, config: Config, wanted: Wanted, url: str) -> None:
-    from gateway.cli.boards import board_names, board_settings
     from gateway.cli.devices import registry_store
+    from gateway.cli.emulated import board_names, board_settings
     from gateway.identity import gateway_id
     from gateway.profile import find_node, load_profile
     from gateway.store.devices import Devices
