@@ -33,6 +33,8 @@ PURE = [
     "gateway/intake/unknown.py",
     "gateway/intake/check.py",
     "gateway/command/ledger.py",
+    "gateway/provision/plan.py",
+    "gateway/provision/reasons.py",
     "gateway/store/commit.py",
     "gateway/store/newest.py",
     "gateway/mqtt/topics.py",
