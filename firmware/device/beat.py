@@ -1,11 +1,11 @@
 """Pure: when a chip that measures by itself, on a clock of its own, took each of its samples.
 
 Samples come in bursts: so many since the last. Their number is exact, the time at which it is read is not: the newest
-of a burst is then as old as chance will have it, up to one period, and half of one on average. So the times are those
-of a line through number and time, which each burst moves by a part of what it differs. The parts are those of a
-least-squares fit (the expanding-memory filter: of n bursts 2(2n-1)/n(n+1) for the time, 6/n(n+1) for the slope), until
-so many bursts are remembered that what is older counts no more. A clock some percent off is met within seconds; from
-then on samples neither pile up nor are any invented.
+of a burst is then as old as chance will have it, up to one period (or the time between two looks, where that is less),
+and half of that on average. So the times are those of a line through number and time, which each burst moves by a part
+of what it differs. The parts are those of a least-squares fit (the expanding-memory filter: of n bursts
+2(2n-1)/n(n+1) for the time, 6/n(n+1) for the slope), until so many bursts are remembered that what is older counts no
+more. A clock some percent off is met within seconds; from then on samples neither pile up nor are any invented.
 """
 
 from micropython import const
@@ -20,8 +20,10 @@ _WIDEST = const(8)  # no chip's clock is off by more than an eighth
 class Beat:
     """`next_ms` gives the time of one sample after the other, evenly spaced and strictly rising."""
 
-    def __init__(self, period_ms, now_ms):
-        """`period_ms`: what the data sheet makes of our settings. The chip begins to measure `now_ms`."""
+    def __init__(self, period_ms, now_ms, look_ms):
+        """`period_ms`: what the data sheet makes of our settings. The chip begins to measure `now_ms`, and bursts are
+        fetched each `look_ms`."""
+        self._look = look_ms * _ONE
         self._nominal = self._period = period_ms * _ONE
         self._step = self._period
         self._ms = now_ms  # when the newest sample was taken that has a time; and parts of a millisecond
@@ -33,12 +35,13 @@ class Beat:
         before them."""
         period = self._period
         since = self._since(now_ms)
+        age = min(period, self._look) // 2  # of the newest
         if not self._bursts:
             self._bursts = _FIRST
             self._step = period
-            self._move(since - period // 2 - count * period)
+            self._move(since - age - count * period)
             return 0
-        late = since - count * period - period // 2
+        late = since - count * period - age
         missing = 0
         if late > 2 * period:
             missing = (late + period // 2) // period

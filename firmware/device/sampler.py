@@ -3,7 +3,8 @@
 Each sensor keeps its own plan. A sample that was due and could not be taken (the interpreter was blocked) is counted as
 missed; a sensor that fails gives nulls and is made anew with growing delay; neither ever stops another sensor.
 
-A chip that measures by itself keeps its samples in a FIFO until it is read, ten times a second: its driver has `fetch`
+A chip that measures by itself keeps its samples in a FIFO until it is read, ten times a second or as its driver says
+(`fetch_ms`): its driver has `fetch`
 (sensors/__init__.py). Such samples are stamped by their number (beat.py), not by when they were read, and only what the
 FIFO could not hold is missed.
 """
@@ -110,8 +111,8 @@ class Sensor:
         self.every_ms = self.period_ms
         if hasattr(self._driver, "fetch"):
             self.fifo = self._driver
-            self.every_ms = max(_FETCH_MS, self.period_ms)
-            self._beat = Beat(self.period_ms, clock.uptime_ms())
+            self.every_ms = getattr(self._driver, "fetch_ms", max(_FETCH_MS, self.period_ms))
+            self._beat = Beat(self.period_ms, clock.uptime_ms(), self.every_ms)
 
     def forget(self):
         """Nothing was measured."""

@@ -8,6 +8,7 @@
 A chip that measures by itself, and keeps what it measured in a FIFO, each `period_ms` by its own clock:
 
         left                                              # samples that were fetched and not read yet
+        fetch_ms = 1000                                   # how often, where a tenth of a second or `period_ms` is wrong
         def fetch(self): ...                              # sets `left`, then fetches all; True: it had overflowed
         def read_into(self, values): ...                  # the oldest of them, and one less is `left`
 """

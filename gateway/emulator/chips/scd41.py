@@ -1,106 +1,144 @@
-# Sensirion SCD41, from its data sheet "SCD4x", version 1.4: commands (table 9), words and CRC (3.12), formulas (3.5.2).
-# Written without looking at the driver. It measures by itself: what is read of it counts.
+# Sensirion SCD4x, from its data sheet version 1.3 (September 2022): commands and what is allowed when (table 9), words and
+# their CRC (3.11), measurements (3.5), data ready (3.8.2). Written without looking at the driver: where both agree, both
+# follow the data sheet.
+#
+# It measures by a clock of its own. Nothing is kept of what it measured: that is made when it is read.
 
 import signals
 from chips import Chip as _Chip
 
 _START = 0x21B1
+_START_LOW_POWER = 0x21AC
 _STOP = 0x3F86
 _READ = 0xEC05
-_READY = 0xE4B8
-_SERIAL = 0x3682
-_GET_ALTITUDE = 0x2322
-_SET_ALTITUDE = 0x2427
-_WHILE_MEASURING = (_STOP, _READ, _READY, 0xE000)  # table 9, "during measurement"
+_DATA_READY = 0xE4B8
+_SERIAL_NUMBER = 0x3682
+_REINIT = 0x3646
+_SET_PRESSURE = 0xE000
+_SET_OFFSET = 0x241D
+_GETS = {0x2318: _SET_OFFSET, 0x2322: 0x2427, 0x2313: 0x2416}  # temperature offset, altitude, self calibration
+_AT_POWER_UP = {_SET_OFFSET: 1498, 0x2427: 0, 0x2416: 1}  # 4 °C in 175/65536; sea level; on
+_WHILE_MEASURING = (_READ, _STOP, _SET_PRESSURE, _DATA_READY)
 
-_EVERY_US = 5000000
 _NACK = 19
-_CRC = 3  # of page.py's FAULTS
+_MOST_OFF_PPM = 5000  # its clock: the data sheet says nothing
+_NOTHING_NEW = 0x8000
+_NEW = 0x8006
 
 
-def crc8(first, second):
+def crc8(high, low):
     crc = 0xFF
-    for byte in (first, second):
+    for byte in (high, low):
         crc ^= byte
         for _ in range(8):
-            crc = (crc << 1 ^ 0x31) & 0xFF if crc & 0x80 else crc << 1
+            crc <<= 1
+            if crc & 0x100:
+                crc ^= 0x131
     return crc
 
 
 class Chip(_Chip):
     def __init__(self, config, seed):
         super().__init__(config, seed)
-        self.serial = (0xF896, self.random.below(65536), self.random.below(65536))
-        self.altitude_m = 0
-        self._answer = ()
-        self._measuring = False
-        self._ready = None  # the words of the newest measurement that was not read
-        self._due_us = 0
-        self._deaf_until_us = 0
+        self.off_ppm = self.random.below(2 * _MOST_OFF_PPM + 1) - _MOST_OFF_PPM
+        self.serial = tuple(self.random.below(65536) for _ in range(3))
+        self.power_on()
+
+    def power_on(self):
+        self.settings = dict(_AT_POWER_UP)
+        self.pressure_hpa = 1013
+        self._period_us = 0  # 0: idle
+        self._start_us = 0
+        self._read = 0  # the number of the newest measurement that was read, from 1
+        self._answer = bytearray(9)
+        self._size = 0
+        self._ready_us = 0
 
     def write(self, data):
-        if self.now_us() < self._deaf_until_us:
-            raise OSError(_NACK)
+        now_us = self.now_us()
         command = data[0] << 8 | data[1]
-        if self._measuring and command not in _WHILE_MEASURING:
+        if now_us < self._ready_us or self._period_us and command not in _WHILE_MEASURING:
             raise OSError(_NACK)
-        self._settle()
-        self._answer = ()
-        if command == _START:
-            self._measuring = True
-            self._due_us = self.now_us() + self._every_us()
+        self._size = 0
+        self._ready_us = now_us + 1000
+        if command in (_START, _START_LOW_POWER):
+            self._period_us = (5000000 if command == _START else 30000000) * (1000000 + self.off_ppm) // 1000000
+            self._start_us = now_us
+            self._read = 0
         elif command == _STOP:
-            self._measuring = False
-            self._ready = None
-            self._deaf_until_us = self.now_us() + 500000
-        elif command == _READY:
-            self._answer = (0x8006 if self._ready else 0x8000,)
+            self._period_us = 0
+            self._ready_us = now_us + 500000
         elif command == _READ:
-            if self._ready is None:
-                raise OSError(_NACK)
-            self._answer, self._ready = self._ready, None
-            self.taken(self._values(*self._answer) if self.keeps_truth() else None)
-        elif command == _SERIAL:
-            self._answer = self.serial
-        elif command == _GET_ALTITUDE:
-            self._answer = (self.altitude_m,)
-        elif command == _SET_ALTITUDE and len(data) == 5 and crc8(data[2], data[3]) == data[4]:
-            self.altitude_m = data[2] << 8 | data[3]
+            self._measure()
+        elif command == _DATA_READY:
+            self._give(_NEW if self._newest() > self._read else _NOTHING_NEW)
+        elif command == _SERIAL_NUMBER:
+            self._give(*self.serial)
+        elif command == _REINIT:
+            self.power_on()
+            self._ready_us = now_us + 20000
+        elif command in _GETS:
+            self._give(self.settings[_GETS[command]])
+        elif command == _SET_PRESSURE or command in self.settings:
+            self._set(command, data)
+        else:
+            raise OSError(_NACK)
 
     def read_into(self, buffer):
-        if not self._answer:
+        if self.now_us() < self._ready_us or not self._size:
             raise OSError(_NACK)
         for at in range(len(buffer)):
-            word = self._answer[at // 3] if at // 3 < len(self._answer) else 0xFFFF
-            buffer[at] = (word >> 8, word & 255, crc8(word >> 8, word & 255))[at % 3]
+            buffer[at] = self._answer[at] if at < self._size else 0xFF
+        self._size = 0
 
-    def _every_us(self):
-        return _EVERY_US + self.random.noise(60000)
+    def _set(self, command, data):
+        if len(data) != 5 or crc8(data[2], data[3]) != data[4]:
+            raise OSError(_NACK)
+        word = data[2] << 8 | data[3]
+        if command == _SET_PRESSURE:
+            self.pressure_hpa = word
+        else:
+            self.settings[command] = word
 
-    def _settle(self):
-        """What it has measured meanwhile: of several, the newest."""
-        now_us = self.now_us()
-        while self._measuring and now_us >= self._due_us:
-            self._due_us += self._every_us()
-            if now_us < self._due_us:
-                self._measure()
+    def _give(self, *words):
+        for number, word in enumerate(words):
+            at = 3 * number
+            self._answer[at] = word >> 8
+            self._answer[at + 1] = word & 255
+            self._answer[at + 2] = crc8(word >> 8, word & 255)
+        self._size = 3 * len(words)
+
+    # Measuring.
+
+    def _newest(self):
+        return (self.now_us() - self._start_us) // self._period_us if self._period_us else 0
 
     def _measure(self):
-        t_ms = self.wall_ms()
-        ppm = self.signal("co2", self.room_mppm(t_ms)) // 1000
-        milli = self.signal("temperature", signals.room_mc(t_ms, self.seed) + 400)
-        mrh = self.signal("humidity", signals.room_mrh(t_ms, self.seed))
-        ppm = max(0, min(40000, ppm))
-        t_word = max(0, min(65535, (milli + 45000) * 65535 // 175000))
-        rh_word = max(0, min(65535, mrh * 65535 // 100000))
-        self._ready = (ppm, t_word, rh_word)
+        """The buffer is emptied when it is read; without anything in it, the chip does not acknowledge (3.5.2)."""
+        newest = self._newest()
+        if newest <= self._read:
+            return
+        self._read = newest
+        age_ms = (self.now_us() - self._start_us - newest * self._period_us) // 1000
+        t_ms = self.wall_ms() - age_ms
+        ppm = self.signal("co2", self.room_mppm(t_ms), age_ms) // 1000
+        warmer = 4000 - self.settings[_SET_OFFSET] * 175000 // 65536  # it warms itself, and counts that off (3.6.1)
+        milli = self.signal("temperature", signals.room_mc(t_ms, self.seed) + self.random.noise(30), age_ms) + warmer
+        mrh = self.signal("humidity", signals.room_mrh(t_ms, self.seed) + self.random.noise(150), age_ms)
+        words = (_word(ppm), _word(((milli + 45000) * 65535 + 87500) // 175000), _word((mrh * 65535 + 50000) // 100000))
+        self._give(*words)
+        self.taken(self._values(*words) if self.keeps_truth() else None)
 
-    def _values(self, ppm, t_word, rh_word):
-        """What a perfect driver makes of it."""
-        return {"co2": ppm, "temperature": -45 + 175 * t_word / 65535, "humidity": 100 * rh_word / 65535}
+    def _values(self, ppm, temperature, humidity):
+        """What a perfect driver makes of them (3.5.2)."""
+        return {"co2": ppm, "temperature": temperature * 175 / 65535 - 45, "humidity": humidity * 100 / 65535}
 
     def room_mppm(self, t_ms):
-        """Thousandths of a ppm: a room with people in it, and a window that is opened now and then."""
-        every_ms = 5400000 + self.seed * 7919 % 1800000
-        since_ms = t_ms % every_ms
-        return 480000 + since_ms * 1100000 // every_ms + self.random.noise(12000)
+        """Thousandths of a ppm: people by day, a window that is opened every other hour, fresh air by night."""
+        people = max(0, signals.sine(t_ms - 7 * 3600000, 86400000, 700000))
+        since_ms = (t_ms + self.seed * 104729) % 7200000
+        return 430000 + people * since_ms // 7200000 + self.random.noise(12000)
+
+
+def _word(value):
+    return max(0, min(65535, value))

@@ -8,7 +8,7 @@ class Chip:
     def __init__(self, period_us, phase_us=0):
         self.period_us = period_us
         self.next_us = phase_us
-        self.beat = Beat(20, 0)
+        self.beat = Beat(20, 0, 100)
         self.now_us = 0
         self.chance = 12345
         self.pairs = 0
@@ -110,7 +110,7 @@ def test_what_an_overflow_takes_is_counted_and_leaves_a_hole():
 
 
 def test_an_overflow_before_the_first_burst_is_counted_by_what_the_data_sheet_says():
-    check.equal(Beat(20, 500).skip(2510), 100)
+    check.equal(Beat(20, 500, 100).skip(2510), 100)
 
 
 def test_samples_that_a_chip_leaves_out_are_missing_not_smeared():
@@ -129,15 +129,24 @@ def test_a_chip_beyond_belief_is_followed_without_ever_stamping_the_future():
 
 
 def test_the_first_burst_is_placed_before_now():
-    beat = Beat(20, 1000)
+    beat = Beat(20, 1000, 100)
     beat.burst(1100, 4)
     check.equal([beat.next_ms() for _ in range(4)], [1030, 1050, 1070, 1090])
+
+
+def test_one_that_is_looked_for_more_often_than_it_comes_is_younger():
+    beat = Beat(5000, 0, 1000)
+    for second in range(200):  # it comes each 5.02 s, and is found up to a second later
+        came_ms = 5020 * (second + 1)
+        beat.burst((came_ms + 999) // 1000 * 1000, 1)
+        off_ms = beat.next_ms() - came_ms
+        check.true(-600 <= off_ms <= 600, off_ms)
 
 
 def test_nothing_is_allocated():
     import gc
 
-    beat = Beat(250, 0)
+    beat = Beat(250, 0, 1000)
     beat.burst(1000, 3)
     gc.collect()
     before = gc.mem_alloc()
