@@ -50,6 +50,11 @@ class Memory:
         self.plans = []  # of the sensors
         self.records = {}  # the payload of each by seq, as Tails.read
 
+    def as_boot(self):
+        """The boot as its file on flash would have it."""
+        self.boot.below = self.below
+        return self.boot
+
     def pack(self, device, ring):
         """All of it as bytes, with what only `ring` has of the boot; None where that does not fit."""
         boot = self.boot

@@ -53,6 +53,8 @@ class Journal:
         `BootFiles.write_columns` takes them. `memory`: what the RTC remembers of a boot that slept."""
         held = self._files.ended()
         before = self._files.running()
+        if before is None and memory is not None:  # its file cannot be read: the RTC's memory knows as much
+            before = memory.as_boot(), False, memory.strict
         number = self._counter()
         new = []
         if before:
