@@ -24,7 +24,7 @@ def test_a_node_of_ones_own_is_found_by_folder_or_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("climat-node", 'did you mean "climate-node"'), ("qqq", "there are air-node, climate-node"), ("", "no profile.toml")],
+    [("climat-node", 'did you mean "climate-node"'), ("qqq", "there are air-node, climate"), ("", "no profile.toml")],
 )
 def test_a_node_that_is_not_there_is_one_sentence_with_a_hint(name, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
