@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import typer
 
 from gateway.cli import ConfigFile, StateDir, app
-from gateway.errors import ConfigError, WrongUse
+from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
     from gateway.cli.common import RunningGateway
@@ -117,25 +117,20 @@ def _target(config: Config, node: str, name: str, port: str | None) -> _Target:
     from gateway.provision.firmware import board_files
     from gateway.provision.identity import gateway_settings
     from gateway.provision.plan import PROFILE
+    from gateway.provision.ports import choose
     from gateway.tls.boards import CA_ON_BOARD
 
     path = find_node(node)
     profile = load_profile(path)
     files = board_files(profile, path.parent) | {PROFILE: json.dumps(firmware_profile(profile)).encode()}
     running = _running(config)
-    found = _port(port)
+    found = choose(port)
     host, door = _address(config, running, found)
     trust, gateway_id = _trust(config)
     if trust is not None:
         files[CA_ON_BOARD] = trust.ca_der
     settings = gateway_settings(host, door, trust)
     return _Target(found, name, profile, files, config, settings, running, gateway_id)
-
-
-def _port(port: str | None) -> str:
-    if port is None:
-        raise WrongUse("name the port, such as /dev/ttyUSB0")
-    return port
 
 
 def _running(config: Config) -> RunningGateway | None:
@@ -154,6 +149,7 @@ def _running(config: Config) -> RunningGateway | None:
 def _address(config: Config, running: RunningGateway | None, port: str) -> tuple[str, int]:
     """Where the board finds the gateway. Raises ConfigError where it cannot."""
     from gateway.config import is_loopback
+    from gateway.provision.ports import is_emulated
     from gateway.tls.names import reachable
 
     if running is not None:
@@ -165,7 +161,7 @@ def _address(config: Config, running: RunningGateway | None, port: str) -> tuple
         raise ConfigError(
             "the gateway takes another port at each start (devices.port = 0): start it first, mpy-gateway run"
         )
-    if is_loopback(host) and not port.startswith("/dev/pts/"):  # an emulated board is on this very machine
+    if is_loopback(host) and not is_emulated(port):  # which is on this very machine
         raise ConfigError(
             f'a board cannot reach the gateway at {host}: set devices.host = "0.0.0.0" in mpy-gateway.toml, start the '
             "gateway again, and run the same command"
