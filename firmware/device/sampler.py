@@ -7,6 +7,8 @@ A chip that measures by itself keeps its samples in a FIFO until it is read, ten
 (`fetch_ms`): its driver has `fetch`
 (sensors/__init__.py). Such samples are stamped by their number (beat.py), not by when they were read, and only what the
 FIFO could not hold is missed.
+
+A chip that is slow to measure has a driver with `begin`, which is called `lead_ms` before a sample is due.
 """
 
 from array import array
@@ -37,6 +39,7 @@ class Sensor:
         self.every_ms = self.period_ms = config["period_ms"]
         self.due = now
         self.fifo = None  # the driver, if its chip has one
+        self.lead_ms = 0  # so long before it is due, the driver begins; 0: nothing is to be begun, or it has been
         self.columns = [Column(q["name"], q["decimals"]) for q in config["quantities"]]
         self.values = array("i", [NULL] * len(self.columns))
         self.newest_ms = 0
@@ -53,10 +56,19 @@ class Sensor:
         self._retry = now
         self._retry_ms = _FIRST_RETRY_MS
 
+    def begin(self):
+        """The chip begins what `read` fetches when it is due."""
+        self.lead_ms = 0
+        try:
+            self._driver.begin()
+        except OSError:
+            pass  # reading fails then, and says it
+
     def read(self, clock, now):
         """Measures, and fills `values`; of a FIFO, fetches what there is, and `next_ms` takes one after the other.
         Raises whatever the driver raises; `values` are all NULL then."""
         self.forget()
+        self.lead_ms = 0
         if self._driver is None:
             self._open(clock, now)
         driver = self._driver
@@ -66,6 +78,7 @@ class Sensor:
         else:
             self._fetch(driver, clock.uptime_ms())
         self._driver = driver
+        self.lead_ms = getattr(driver, "lead_ms", 0)
         if self.measures():
             self._retry_ms = _FIRST_RETRY_MS
 
@@ -180,13 +193,15 @@ class Sampler:
                     self._report_missed(sensor, now)
                 else:
                     sensor.report_missed = now  # moves on, or after 6 days the comparison would turn round
-            wait_ms = sooner(wait_ms, sensor.due, now)
+            wait_ms = sooner(wait_ms, ticks_add(sensor.due, -sensor.lead_ms), now)
         return wait_ms
 
     def _poll(self, number, now):
         sensor = self.sensors[number]
         late_ms = ticks_diff(now, sensor.due)
         if late_ms < 0:
+            if sensor.lead_ms and late_ms >= -sensor.lead_ms:
+                sensor.begin()
             return
         turns = late_ms // sensor.every_ms
         # from the plan, not from now: a slow read must not shift later samples, nor a stall cause a burst

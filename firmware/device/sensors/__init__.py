@@ -5,6 +5,12 @@
         def __init__(self, bus, config): ...              # raises OSError where the chip is absent
         def read_into(self, values): ...                  # one integer per quantity, or NULL; raises OSError
 
+A chip that takes long to measure need not hold up the others:
+
+        lead_ms = 750                                     # how long
+        def begin(self): ...                              # so long before a sample is due: read_into only fetches. Or
+                                                          # it was not called: read_into begins, and waits
+
 A chip that measures by itself, and keeps what it measured in a FIFO, each `period_ms` by its own clock:
 
         left                                              # samples that were fetched and not read yet

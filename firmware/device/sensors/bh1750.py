@@ -1,8 +1,7 @@
 """ROHM BH1750FVI: illuminance over I2C. Technical note 2009.04 Rev.B, pages named below.
 
-One-time H-resolution mode (page 5): the chip measures once and goes to sleep. That takes up to 180 ms, so the next
-measurement is begun when one was fetched; where samples are further apart than 2 s, each is begun and waited for. The
-chip has no number to be known by, no checksum, and no bit that says it is ready.
+One-time H-resolution mode (page 5): the chip measures once, for up to 180 ms, and goes to sleep. It has no number to be
+known by, no checksum, and no bit that says it is ready.
 
 It reaches 54,612 lx, the sun twice that: then its sensitivity is turned down until it is darker, and one sample is
 "not measured". `options = { mtreg = 254 }` fixes the sensitivity, 31 to 254, 69 is the usual one: behind glass that
@@ -41,9 +40,9 @@ class Sensor:
             raise ValueError("bh1750: mtreg is 31 to 254")
         self._bus = bus
         self._address = config.get("address", 0x23)
-        self._ahead = config["period_ms"] <= _FRESH_MS
         self._fixed = mtreg is not None
         self._mtreg = mtreg or _USUAL
+        self.lead_ms = _LONGEST_MS * self._mtreg // _USUAL + 1
         self._started = None  # when a measurement was
         self._one = bytearray(1)
         self._two = bytearray(2)
@@ -60,10 +59,8 @@ class Sensor:
             values[0] = NULL
         if not self._fixed:
             self._mtreg = _LEAST if raw == _FULL or mtreg == _LEAST and raw >= _DIM else _USUAL
-        if self._ahead:
-            self._begin()
 
-    def _begin(self):
+    def begin(self):
         self._send(_POWER_ON)
         self._send(_MTREG_HIGH | self._mtreg >> 5)  # each time: it may have lost power, and this with it
         self._send(_MTREG_LOW | self._mtreg & 31)
@@ -73,8 +70,8 @@ class Sensor:
     def _fetch(self):
         """Counts."""
         if self._started is None or ticks_diff(time.ticks_ms(), self._started) > _FRESH_MS:
-            self._begin()
-        left_ms = _LONGEST_MS * self._mtreg // _USUAL + 1 - ticks_diff(time.ticks_ms(), self._started)
+            self.begin()
+        left_ms = self.lead_ms - ticks_diff(time.ticks_ms(), self._started)
         if left_ms > 0:
             time.sleep_ms(left_ms)
         self._started = None  # it is fetched once

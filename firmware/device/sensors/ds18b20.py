@@ -10,7 +10,7 @@ import time
 from micropython import const
 
 from device.clock import ticks_diff
-from device.sensors import BUS_STUCK, BUSY, CRC, ENODEV, ETIMEDOUT, MISSING, RANGE, WRONG_CHIP, SensorError
+from device.sensors import BUS_STUCK, CRC, ENODEV, ETIMEDOUT, MISSING, RANGE, WRONG_CHIP, SensorError
 
 QUANTITIES = (("temperature", 4),)  # degrees Celsius, in steps of 0.0625
 
@@ -23,7 +23,6 @@ _WRITE = const(0x4E)
 _READ = const(0xBE)
 
 _LONGEST_MS = (94, 188, 375, 750)
-_POLL_MS = const(5)
 _FRESH_MS = const(2000)
 _POWER_ON = const(0x0550)  # 85 degrees: nothing was measured since it has power (section "Memory")
 _ALWAYS = const(0x1F)  # of the configuration register: these bits read as ones (figure 10)
@@ -37,6 +36,7 @@ class Sensor:
             raise ValueError("ds18b20: bits is 9 to 12")
         self._bus = bus
         self._resolution = bits - 9
+        self.lead_ms = _LONGEST_MS[bits - 9]
         self._pad = bytearray(9)
         self._started = None  # when a conversion was
         rom = options.get("rom")
@@ -62,29 +62,22 @@ class Sensor:
         if code[0] != _FAMILY:
             raise SensorError(WRONG_CHIP, ENODEV)
 
+    def begin(self):
+        self._command(_CONVERT)
+        self._started = time.ticks_ms()
+
     def read_into(self, values):
-        longest_ms = _LONGEST_MS[self._resolution]
-        age_ms = -1 if self._started is None else ticks_diff(time.ticks_ms(), self._started)
-        if not longest_ms <= age_ms <= _FRESH_MS:
-            self._convert()
-            self._wait(longest_ms)
+        if self._started is None or ticks_diff(time.ticks_ms(), self._started) > _FRESH_MS:
+            self.begin()
+        left_ms = self.lead_ms - ticks_diff(time.ticks_ms(), self._started)
+        if left_ms > 0:
+            time.sleep_ms(left_ms)  # not by asking the chip: others on the wire may have been addressed meanwhile
+        self._started = None
         raw = self._fetch()
         # The byte that the data sheet calls reserved is 0Ch from power-up to the first conversion; 10h at 85 degrees.
         if raw == _POWER_ON and self._pad[6] == 0x0C:
             raise SensorError(RANGE)  # it lost power in between
         values[0] = raw * 625
-        self._convert()
-
-    def _convert(self):
-        self._command(_CONVERT)
-        self._started = time.ticks_ms()
-
-    def _wait(self, longest_ms):
-        """Until the chip lets go of the wire ("Convert T [44h]")."""
-        while not self._bus.readbit():
-            if ticks_diff(time.ticks_ms(), self._started) > 2 * longest_ms:
-                raise SensorError(BUSY, ETIMEDOUT)
-            time.sleep_ms(_POLL_MS)
 
     def _fetch(self):
         """The temperature register, in sixteenths of a degree."""

@@ -1,4 +1,4 @@
-"""Sensirion SCD41: carbon dioxide, temperature, humidity over I2C. Data sheet "SCD4x" version 1.3, sections named below.
+"""Sensirion SCD41: carbon dioxide, temperature, humidity over I2C. Data sheet SCD4x, version 1.3, sections named below.
 
 The chip measures each 5 s by its own clock (3.5.1) and keeps the newest measurement until it is read. With `period_ms =
 5000` that is a FIFO of one, and each measurement becomes a sample; with a longer period the newest one does. It goes on

@@ -1,6 +1,6 @@
-# Sensirion SCD4x, from its data sheet version 1.3 (September 2022): commands and what is allowed when (table 9), words and
-# their CRC (3.11), measurements (3.5), data ready (3.8.2). Written without looking at the driver: where both agree, both
-# follow the data sheet.
+# Sensirion SCD4x, from its data sheet version 1.3 (September 2022): commands and what is allowed when (table 9), words
+# and their CRC (3.11), measurements (3.5), data ready (3.8.2). Written without looking at the driver: where both agree,
+# both follow the data sheet.
 #
 # It measures by a clock of its own. Nothing is kept of what it measured: that is made when it is read.
 

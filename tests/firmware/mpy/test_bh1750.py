@@ -5,7 +5,7 @@ from array import array
 import check
 from device.sensors import NULL, SensorError, bh1750
 
-CONFIG = {"address": 0x23, "period_ms": 1000}
+CONFIG = {"address": 0x23}
 slept = []
 
 
@@ -68,34 +68,30 @@ def test_mtreg_is_the_sensitivity_and_the_time():
         check.raises(ValueError, bh1750.Sensor, Bus(0), dict(CONFIG, options={"mtreg": mtreg}))
 
 
-def test_one_is_begun_when_one_was_fetched_and_not_waited_for():
+def test_what_was_begun_in_time_is_only_fetched():
     del slept[:]
     bus = Bus(120)
     sensor = bh1750.Sensor(bus, CONFIG)
-    check.equal(read(sensor), 10000)
+    check.equal(sensor.lead_ms, 181)
+    check.equal(read(sensor), 10000)  # not begun: that is waited for
+    check.equal((slept, bus.told.count(0x20)), ([181], 1))
+    sensor.begin()
+    clock.now += 181
+    read(sensor)
     check.equal((slept, bus.told.count(0x20)), ([181], 2))
-    clock.now += 1000
+    sensor.begin()
+    clock.now += 100  # fetched sooner than it is ready: the rest of it
     read(sensor)
-    check.equal((slept, bus.told.count(0x20)), ([181], 3))
-    clock.now += 100  # sooner than it is ready: the rest of it
-    read(sensor)
-    check.equal((slept, bus.told.count(0x20)), ([181, 81], 4))
+    check.equal((slept, bus.told.count(0x20)), ([181, 81], 3))
+    sensor.begin()
     clock.now += 2001  # too long ago to be the light of now
     read(sensor)
-    check.equal((slept, bus.told.count(0x20)), ([181, 81, 181], 6))
-
-
-def test_of_samples_far_apart_each_is_begun_and_waited_for():
-    bus = Bus(120)
-    sensor = bh1750.Sensor(bus, dict(CONFIG, period_ms=60000))
-    for times in (1, 2):
-        read(sensor)
-        check.equal(bus.told.count(0x20), times)
+    check.equal((slept, bus.told.count(0x20)), ([181, 81, 181], 5))
 
 
 def test_bright_light_turns_the_sensitivity_down_and_shade_up_again():
     bus = Bus(0xFFFF, 40000, 20000, 19999, 45000, 40000)
-    sensor = bh1750.Sensor(bus, dict(CONFIG, period_ms=5000))
+    sensor = bh1750.Sensor(bus, CONFIG)
     check.equal(read(sensor), NULL)
     check.equal(read(sensor), 7419355)  # 40000 / 1.2 * 69 / 31
     check.equal(bus.told[-4:], [0x01, 0b01000_000, 0b011_11111, 0x20])
@@ -128,12 +124,12 @@ def test_measuring_allocates_nothing():
 
     values = array("i", [0])
     sensor = bh1750.Sensor(Still(0), CONFIG)
-    clock.now += 1000
     sensor.read_into(values)
     gc.collect()
     before = gc.mem_alloc()
     for _ in range(10):
-        clock.now += 500
+        sensor.begin()
+        clock.now += 181
         sensor.read_into(values)
     check.equal(gc.mem_alloc() - before, 0)
 

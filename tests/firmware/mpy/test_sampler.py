@@ -101,6 +101,61 @@ def test_a_stall_makes_no_burst_and_what_was_missed_is_counted_and_reported():
     check.equal(bench.new(), [(5000, [2150, 4800])])
 
 
+class Slow(Driver):
+    """Takes 300 ms to measure."""
+
+    lead_ms = 300
+
+    def __init__(self):
+        super().__init__()
+        self.begun = []
+
+    def begin(self):
+        self.begun.append(self.reads)
+        if self.broken:
+            raise OSError(19)
+
+
+def with_slow(period_ms):
+    bench = Bench(config(period_ms=period_ms), config("other", period_ms=1000))
+    slow = bench.drivers[0] = Slow()
+    bench.sampler.sensors[0]._open_driver = slow
+    return bench, slow
+
+
+def test_a_slow_chip_begins_before_its_sample_is_due_and_once():
+    bench, slow = with_slow(5000)
+    check.equal(bench.poll(), 1000)
+    bench.poll(3900)
+    check.equal(bench.poll(400), 400)  # its lead of 300 ms
+    check.equal((bench.poll(100), slow.begun), (300, []))
+    check.equal((bench.poll(300), slow.begun), (300, [1]))
+    check.equal((bench.poll(100), slow.begun), (200, [1]))
+    check.equal((bench.poll(200), slow.begun, slow.reads), (1000, [1], 2))
+
+
+def test_a_slow_chip_that_cannot_begin_fails_when_it_is_read_and_begins_no_more():
+    bench, slow = with_slow(2000)
+    bench.poll()
+    slow.gives, slow.broken = OSError(19), True
+    bench.poll(1800)
+    bench.poll(200)
+    check.equal(slow.begun, [1])
+    check.true(any('"code":"sensor.failed","sensor":"climate"' in found for found in bench.new() if isinstance(found, str)))
+    bench.poll(1800)
+    check.equal(slow.begun, [1])
+    slow.gives, slow.broken = [1, 2], False
+    bench.poll(200)
+    bench.poll(1800)
+    check.equal(slow.begun, [1, 3])
+
+
+def test_a_slow_chip_with_a_period_shorter_than_its_lead_begins_at_once():
+    bench, slow = with_slow(200)
+    check.equal(bench.poll(), 0)
+    check.equal((bench.poll(), slow.begun), (200, [1]))
+
+
 def test_missed_samples_are_reported_at_most_every_10_s():
     bench = Bench(config())
     events = []
