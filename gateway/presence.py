@@ -133,6 +133,10 @@ class Presence:
         nap = self._naps.get(device)
         return None if nap is None else nap.until_s
 
+    def asleep(self) -> list[str]:
+        """Who sleeps as announced, by id."""
+        return sorted(self._naps.keys() - self._connections.keys())
+
     def _sleep(self, device: str, sleep_ms: int) -> None:
         late_s = OVERSLEPT_S + OVERSLEPT_PART * sleep_ms / 1000
         timer = asyncio.get_running_loop().call_later(sleep_ms / 1000 + late_s, self._oversleep, device)

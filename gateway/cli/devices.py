@@ -291,6 +291,8 @@ def list_devices(
     def seen(info: DeviceInfo) -> str:
         if info.id in online:
             return "online"
+        if info.id in asleep:
+            return f"asleep, expected in {span(asleep[info.id] - now_ms)}"
         return f"seen {span(now_ms - info.last_seen_ms)} ago" if info.last_seen_ms else "never seen"
 
     def token(info: DeviceInfo) -> str:
@@ -300,10 +302,10 @@ def list_devices(
 
     now_ms = time.time() * 1000
     effective = read_config(config, state, None)
-    online = set()
+    online, asleep = set(), dict[str, int]()
     with suppress(ConfigError):  # no gateway runs: nobody is online
         answer = RunningGateway(effective.state).call("GET", "/api/status")
-        online = {row["device"] for row in answer["connections"]}
+        online, asleep = {row["device"] for row in answer["connections"]}, answer["asleep"]
     known = run_loop(work())
     if as_json:
         fields = ("id", "node", "hardware", "added_ms", "last_seen_ms", "revoked", "rotation")

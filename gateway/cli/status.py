@@ -59,6 +59,8 @@ def show(answer: dict[str, Any]) -> None:
         console.print(table)
     else:
         console.print("no device is connected")
+    for device, until_ms in answer.get("asleep", {}).items():
+        console.print(f"{device} is asleep, expected in {span(until_ms - now_ms)}", highlight=False)
     console.print()
     for line in gateway_lines(answer, now_ms):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

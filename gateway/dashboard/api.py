@@ -175,6 +175,7 @@ async def status(parts: PartsHere) -> Response:
         browsers=parts.feed.browsers,
         store={},
         connections=parts.view.connections(),
+        asleep=parts.view.asleep(),
         notices=panel(extra, now_ms).notices,
     )
     return encoded(asdict(own) | extra)

@@ -383,6 +383,8 @@ class GatewayStatus:
     browsers: int
     store: dict[str, Any]
     connections: list[ConnectionRow]
+    asleep: dict[str, int]
+    """Devices that are not connected, as they announced: when each is expected again (Unix ms)."""
     notices: list[Notice]
 
 

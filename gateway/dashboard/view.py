@@ -78,6 +78,11 @@ class View:
             return PresenceMessage(device_id, False, None, None, None, self._asleep_until_ms(device_id))
         return PresenceMessage(device_id, True, info.since_ms, info.last_seen_ms, _connection(info))
 
+    def asleep(self) -> dict[str, int]:
+        """Who sleeps as announced, and is expected again when (Unix ms)."""
+        found = {device: self._asleep_until_ms(device) for device in self._presence.asleep()}
+        return {device: until_ms for device, until_ms in found.items() if until_ms is not None}
+
     def _asleep_until_ms(self, device_id: str) -> int | None:
         until_s = self._presence.asleep_until_s(device_id)
         return None if until_s is None else self._clock.wall_ms() + round((until_s - time.monotonic()) * 1000)

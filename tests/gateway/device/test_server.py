@@ -560,6 +560,21 @@ def test_a_line_of_the_devices_log_is_a_line_of_ours(tmp_path: Path, caplog: pyt
     assert "runs with the settings {'led': False}" in caplog.text
 
 
+def test_a_device_that_says_that_it_sleeps_is_asleep_and_not_gone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_door(tmp_path) as door:
+            device = await door.enter()
+            await device.works()
+            await device.send({"type": "sleep", "ms": 600_000})
+            await device.socket.close()
+            await until(lambda: door.presence.get("greenhouse") is None, what="the end")
+            assert door.presence.asleep() == ["greenhouse"]
+            await door.enter(next=1)
+            assert door.presence.asleep() == []
+
+    run(scenario())
+
+
 def test_presence_tells_who_is_connected(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_door(tmp_path) as door:

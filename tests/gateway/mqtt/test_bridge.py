@@ -420,8 +420,14 @@ def test_state_and_availability_are_retained(tmp_path: Path, kind: str) -> None:
             await until(lambda: state(client)["seq"] == 2)
             assert state(client)["temperature"] == 22.25
 
+            sleeper = ConnectionInfo("cellar", 1, "here", 0)
+            world.presence.connected(sleeper)
+            await until(lambda: client.retained("mpy-gateway/cellar/availability") == b"online")
+            sleeper.sleep_ms = 3_600_000
+            world.presence.disconnected("cellar", 1)
             world.presence.disconnected("greenhouse", 1)
             await until(lambda: client.retained("mpy-gateway/greenhouse/availability") == b"offline")
+            assert client.retained("mpy-gateway/cellar/availability") == b"online", "it sleeps as it said"
             await world.devices.remove("cellar")
             await until(lambda: client.retained("mpy-gateway/cellar/availability") == b"")
             world.presence.connected(ConnectionInfo("greenhouse", 2, "here", 0))
