@@ -20,9 +20,8 @@ from typing import Any
 
 from gateway.emulator import EmulatedBoard
 from gateway.profile import find_node, load_profile
-from gateway.provision.firmware import board_files
 from tests.aio import until
-from tests.firmware import interpreter
+from tests.firmware import flashed, interpreter
 from tests.firmware.certificates import NAME, Authority
 from tests.firmware.gateway import running
 
@@ -72,23 +71,14 @@ async def handshakes(count: int) -> dict[str, float]:
 def wake(times: int) -> dict[str, Any]:
     """A wake without Wi-Fi of a board that sleeps, on the compiled firmware: the quickest of `times`, and how much it
     loads. An ESP32 takes longer by what a loop of 100,000 turns takes there (`_LOOP_ESP32_MS`) and here."""
-    node = find_node("climate-node")
     with tempfile.TemporaryDirectory() as folder:
-        files = board_files(load_profile(node), node.parent)
-        for path, data in files.items():
-            place = Path(folder) / "firmware" / path.lstrip("/")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(data)
+        files = flashed.write_flashed(Path(folder) / "firmware")
         (Path(folder) / "flash").mkdir()
         environment = interpreter.environment(Path(folder) / "firmware")
         words = [*interpreter.command(), str(interpreter.SCRIPTS / "wake.py"), f"{folder}/flash"]
         ran = [subprocess.run(words, env=environment, capture_output=True, text=True, check=True) for _ in range(times)]
     runs = [json.loads(one.stdout.splitlines()[-1]) for one in ran]
     best = min(runs, key=lambda run: int(run["import_us"]) + int(run["work_us"]))
-    loaded = {"/" + name.replace(".", "/") for name in best["modules"]}
-    size = sum(
-        len(data) for path, data in files.items() if path.removesuffix(".mpy").removesuffix("/__init__") in loaded
-    )
     scale = _LOOP_ESP32_MS * 1000 / min(run["loop_100k_us"] for run in runs)
     return {
         "wake_ms": (best["import_us"] + best["work_us"]) / 1000,
@@ -96,8 +86,26 @@ def wake(times: int) -> dict[str, Any]:
         "wake_import_esp32_ms": best["import_us"] / 1000 * scale,
         "wake_scale": scale,
         "wake_modules": len(best["modules"]),
-        "wake_loaded_bytes": size,
+        "wake_loaded_bytes": flashed.loaded_bytes(files, best["modules"]),
         "wake_wrote": len(best["wrote"]),
+    }
+
+
+def start(times: int) -> dict[str, Any]:
+    """A start with TLS, from the first import to the first sample, likewise: what a board computes, without the time
+    in which its chip measures."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = flashed.write_flashed(Path(folder))
+        runs = [flashed.start(Path(folder), files) for _ in range(times)]
+    best = min(runs, key=lambda run: int(run["first_us"]))
+    scale = _LOOP_ESP32_MS * 1000 / min(run["loop_100k_us"] for run in runs)
+    return {
+        "start_import_esp32_ms": best["import_us"] / 1000 * scale,
+        "start_first_sample_ms": best["first_us"] / 1000,
+        "start_first_sample_esp32_ms": best["first_us"] / 1000 * scale,
+        "start_modules": len(best["modules"]),
+        "start_loaded_bytes": best["loaded_bytes"],
+        "flashed_bytes": sum(map(len, files.values())),
     }
 
 
@@ -111,6 +119,7 @@ def measure() -> dict[str, Any]:
         report.update(asyncio.run(at_rest(tls)))
     report.update(asyncio.run(handshakes(20)))
     report.update(wake(20))
+    report.update(start(20))
     return report
 
 
