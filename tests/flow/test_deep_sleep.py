@@ -11,6 +11,7 @@ import pytest
 
 from tests.aio import run, until
 from tests.faults import FaultProxy
+from tests.flow.commands import mpy_gateway
 from tests.reckoning import Reckoning
 from tests.rig import (
     NamedBoots,
@@ -66,7 +67,10 @@ def test_a_board_sleeps_wakes_and_delivers_with_a_gateway_that_is_there_away_and
                 await wakes(board, 3)
                 gateway.start()
                 count = subscriber.of().samples
+                words = ("send", "greenhouse", "ping", "--wait", "30", "--state", str(gateway.state))
+                asking = asyncio.create_task(asyncio.to_thread(mpy_gateway, *words))
                 await until(lambda: subscriber.of().samples > count + 4, timeout_s=20, what="what was held")
+                assert "ping: done" in (await asking).stdout, "a command waits for it as for any device that is away"
                 assert list(board.boot_ids.values()) == [1], "one boot, whatever number of starts"
                 assert {ending.how for ending in board.endings} == {"sleep"}
                 outcome = await end(board, subscriber)
