@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +34,13 @@ _BRIDGES: Final[dict[tuple[int, int], str]] = {
 """Vendor and product of what boards have between USB and chip, or are themselves."""
 _VENDORS: Final = {0x303A: "ESP32 by its own USB", 0x2E8A: "Raspberry Pi board"}
 """... of which any product may be a board."""
+_NO_BOARDS: Final = re.compile(
+    r"zig-?bee|z-?wave|conbee|raspbee|skyconnect|sonoff|hubz|debug ?probe|cmsis-dap|modem|gps|gnss", re.IGNORECASE
+)
+"""Radio sticks of home automation have the bridges that boards have, and must not be written to by mistake."""
 _EMULATED: Final = "/dev/pts/"
+PICO_DRIVE: Final = Path("/dev/disk/by-label/RPI-RP2")
+"""A Pico whose BOOTSEL button was held: a drive, no port."""
 
 
 class Listed(Protocol):
@@ -60,7 +68,7 @@ class Board:
 
 def recognised(vid: int | None, pid: int | None, product: str | None) -> str | None:
     """What a port is, in words; None: nothing a board is ever behind."""
-    if vid is None or pid is None:
+    if vid is None or pid is None or _NO_BOARDS.search(product or ""):
         return None
     if known := _BRIDGES.get((vid, pid)) or _VENDORS.get(vid):
         return known
@@ -97,10 +105,16 @@ def choose(port: str | None, listed: Iterable[Listed] | None = None) -> str:
             raise ConfigError(f"{port}: {sentence}")
         return port
     found = boards(listed)
+    if not found and PICO_DRIVE.exists():
+        raise ConfigError(
+            "a Pico waits for MicroPython, as a drive called RPI-RP2: copy the .uf2 file of its board onto that, then "
+            "run the same command again"
+        )
     if not found:
         raise ConfigError(
             "no board is plugged in, as far as this machine can see. Look at the cable (many have no wires for data), "
-            "and at `sudo dmesg | tail` while you plug it in; a board by another way is named: /dev/ttyS0"
+            "and at `sudo dmesg | tail` while you plug it in (does brltty take it away? `sudo apt remove brltty`); a "
+            "board by another way is named: /dev/ttyS0"
         )
     usable = [board for board in found if not board.problem]
     if len(found) == 1 and not usable:
@@ -129,6 +143,11 @@ def _not_allowed(port: str, usb: str) -> str:
     except (OSError, KeyError):
         return "it cannot be looked at"
     if group != "root" and status.st_mode & 0o060 == 0o060:
+        if getpass.getuser() in grp.getgrgid(status.st_gid).gr_mem:
+            return (
+                f"you are in its group {group}, but only since the last login: log out and in again, or type `newgrp "
+                f"{group}` for this terminal"
+            )
         return (
             f"you may not use it: it belongs to the group {group}. Type `sudo usermod -aG {group} $USER`, then log out "
             "and in again"

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import dataclass
+from grp import struct_group
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ MODEM = Listed("/dev/ttyACM1", 0x12D1, 0x1506, product="HUAWEI Mobile")
         (0x2E8A, 0x0005, None, "Raspberry Pi Pico with MicroPython"),
         (0x1234, 0x5678, "Acme USB-Serial", "Acme USB-Serial"),
         (0x12D1, 0x1506, "HUAWEI Mobile", None),
+        (0x10C4, 0xEA60, "Sonoff Zigbee 3.0 USB Dongle Plus", None),  # a CP210x, as on boards
+        (0x2E8A, 0x000C, "Debug Probe (CMSIS-DAP)", None),
         (None, None, None, None),
     ],
 )
@@ -76,6 +79,12 @@ def test_none_at_all_says_where_to_look() -> None:
         choose(None, [MODEM])
 
 
+def test_a_pico_that_waits_for_micropython_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "PICO_DRIVE", tmp_path)
+    with pytest.raises(ConfigError, match=r"copy the \.uf2 file"):
+        choose(None, [MODEM])
+
+
 def a_port(tmp_path: Path, mode: int, group: int, monkeypatch: pytest.MonkeyPatch) -> str:
     path = tmp_path / "ttyUSB0"
     path.touch()
@@ -90,6 +99,10 @@ def a_port(tmp_path: Path, mode: int, group: int, monkeypatch: pytest.MonkeyPatc
 def test_a_group_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port = a_port(tmp_path, 0o20660, 20, monkeypatch)  # 20 is dialout on Debian
     assert "it belongs to the group dialout. Type `sudo usermod -aG dialout $USER`" in problem(port)
+    entry = struct_group(("dialout", "x", 20, ["anna"]))
+    monkeypatch.setattr("grp.getgrgid", lambda gid: entry)
+    monkeypatch.setenv("LOGNAME", "anna")
+    assert "only since the last login: log out and in again" in problem(port)
 
 
 def test_a_udev_rule_that_is_missing_is_written_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
