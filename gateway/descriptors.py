@@ -16,15 +16,21 @@ OTHERS: Final = 128
 def make_room(connections: int) -> str:
     """Raise our own limit on open files to hold so many connections, as far as the system allows. Returns a sentence
     where that is not enough; else nothing."""
-    needed = connections + OTHERS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return ""
-    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    if wanted == needed:
+    allowed = allow(connections + OTHERS)
+    if allowed >= connections + OTHERS:
         return ""
     return (
-        f"limits: {connections:,} connections are let in, but this process may open {wanted:,} files: raise LimitNOFILE"
-        " (systemd) or `ulimit -Hn`, or lower limits.connections"
+        f"limits: {connections:,} connections are let in, but this process may open {allowed:,} files: raise "
+        "LimitNOFILE (systemd) or `ulimit -Hn`, or lower limits.connections"
     )
+
+
+def allow(needed: int) -> int:
+    """Raise our own limit on open files to `needed`, as far as the system allows. Returns how many we may open now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return needed
+    if soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from gateway.emulator import EmulatedBoard
     from gateway.emulator.signals import Signal
 
+FILES_A_BOARD: Final = 8
+"""Pipes, pages and the port; measured 7."""
+
 
 @app.command("emulate")
 def emulate(
@@ -29,7 +32,7 @@ def emulate(
             "--node", metavar="NODE", help="Which node: a name from hardware/, or a folder with a profile.toml."
         ),
     ] = "climate-node",
-    count: Annotated[int, typer.Option("--devices", metavar="N", min=1, max=200, help="How many boards.")] = 1,
+    count: Annotated[int, typer.Option("--devices", metavar="N", min=1, max=1000, help="How many boards.")] = 1,
     name: Annotated[
         str | None, typer.Option("--name", metavar="DEVICE", help="The device's id (with one board only).")
     ] = None,
@@ -93,6 +96,7 @@ def emulate(
         _remove_old(report)
     if serial or blank:
         need_raw_repl(interpreter)
+    make_room(count)
     effective = read_config(config, state, settings)
     wanted = Wanted(
         node,
@@ -108,6 +112,17 @@ def emulate(
     )
     url = None if blank else RunningGateway(effective.state).run["devices_url"]
     run_loop(_emulate(effective, wanted, url))
+
+
+def make_room(boards: int) -> None:
+    """Raises ConfigError where so many boards need more open files than the system allows."""
+    from gateway.descriptors import OTHERS, allow
+
+    if (allowed := allow(needed := boards * FILES_A_BOARD + OTHERS)) < needed:
+        raise ConfigError(
+            f"{boards} boards take {needed:,} open files, and this process may have {allowed:,}: raise `ulimit -Hn`, "
+            "or use a smaller --devices"
+        )
 
 
 @dataclass(frozen=True, slots=True)
