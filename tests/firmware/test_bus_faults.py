@@ -63,6 +63,11 @@ def told(gateway: Gateway) -> list[tuple[str, str, Any]]:
     ]
 
 
+def standing(gateway: Gateway, sensor: str) -> str | None:
+    """The newest that was told about this sensor."""
+    return next((code for name, code, _ in reversed(told(gateway)) if name == sensor), None)
+
+
 def last_of(gateway: Gateway, quantity: str) -> float | None:
     for _, values in sorted(gateway.samples, key=lambda sample: sample[0], reverse=True):
         if quantity in values:
@@ -100,6 +105,20 @@ def test_a_chip_that_is_stuck_or_missing_comes_back_and_disturbs_nobody_else(tmp
                 ]  # fmt: skip
                 assert sorted(told(gateway)[4:]) == [("climate", "sensor.ok", None), ("power", "sensor.ok", None)]
                 assert board.faults() == {}
+
+                board.fault("power", "garbage")
+                board.fault("climate", "nack")
+                await until(
+                    lambda: [standing(gateway, name) for name in ("climate", "power")] == ["sensor.failed"] * 2,
+                    what="noise and a loose wire to be noticed",
+                )
+                board.fault("power", None)
+                board.fault("climate", None)
+                await until(
+                    lambda: [standing(gateway, name) for name in ("climate", "power")] == ["sensor.ok"] * 2,
+                    what="both to be well again",
+                )
+                assert standing(gateway, "motion") is None
             finally:
                 await board.stop()
             motion = [(t_ms, values["accel_z"]) for t_ms, values in gateway.samples if "accel_z" in values]

@@ -65,8 +65,8 @@ class Sensor:
         options = config.get("options") or {}
         if not 1 <= period_ms <= 256:
             raise ValueError("an MPU-6050 measures each 1 to 256 ms, and not each %d" % period_ms)
-        accel = _ACCEL_G.index(options.get("accel_g", 4))
-        gyro = _GYRO_DPS.index(options.get("gyro_dps", 500))
+        accel = _full_scale(options, "accel_g", _ACCEL_G)
+        gyro = _full_scale(options, "gyro_dps", _GYRO_DPS)
         self._accel_shift = 15 - accel
         self._gyro_steps = _GYRO_STEPS[gyro]
         if self._read_byte(_WHO_AM_I) != _MPU6050:
@@ -144,6 +144,14 @@ class Sensor:
     def _write_byte(self, register, value):
         self._one[0] = value
         self._bus.writeto_mem(self._address, register, self._one)
+
+
+def _full_scale(options, name, scales):
+    """The place of the one that is wanted; without a word the second."""
+    wanted = options.get(name, scales[1])
+    if wanted not in scales:
+        raise ValueError("%s of an MPU-6050 is one of %s, and not %s" % (name, scales, wanted))
+    return scales.index(wanted)
 
 
 def _filter(period_ms):

@@ -121,7 +121,8 @@ def test_a_chip_that_does_not_measure_any_more_another_one_and_a_period_it_canno
     bus.registers[0x75] = 0x70  # an MPU-6500
     check.equal(check.raises(SensorError, mpu6050.Sensor, bus, CONFIG).why, "wrong_chip")
     for wrong in ({"period_ms": 257}, {"period_ms": 20, "options": {"accel_g": 3}}):
-        check.raises(ValueError, mpu6050.Sensor, Bus(), dict(CONFIG, **wrong))
+        said = str(check.raises(ValueError, mpu6050.Sensor, Bus(), dict(CONFIG, **wrong)))
+        check.true(said.endswith(("and not each 257", "accel_g of an MPU-6050 is one of (2, 4, 8, 16), and not 3")), said)
 
 
 def test_fetching_allocates_nothing():
