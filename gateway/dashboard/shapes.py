@@ -117,6 +117,8 @@ class Device:
     counts: Counts
     connection: Connection | None
     commands: list[Command]
+    waits_ms: int = 0
+    """How long its samples may wait on the board, as its profile has it."""
     asleep_until_ms: int | None = None
     """It is not connected, as it announced, and is expected again then."""
 

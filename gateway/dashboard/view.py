@@ -62,6 +62,7 @@ class View:
             counts=counts,
             connection=presence.connection,
             commands=_commands(profile) if profile else [],
+            waits_ms=profile.power.send_every_s * 1000 if profile else 0,
             asleep_until_ms=presence.asleep_until_ms,
         )
 

@@ -145,6 +145,7 @@ const device = object<Device>({
   counts,
   connection: orNull(link),
   commands: list(command),
+  waits_ms: number,
   asleep_until_ms: orNull(number),
 });
 

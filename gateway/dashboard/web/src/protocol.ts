@@ -82,6 +82,8 @@ export interface Device {
   counts: Counts;
   connection: Link | null;
   commands: CommandSpec[];
+  /** How long its samples may wait on the board, as its profile has it. */
+  waits_ms: number;
   /** It is away as it announced, and expected again then. */
   asleep_until_ms: number | null;
 }

@@ -29,6 +29,7 @@ export function device(changes: Partial<Device> = {}): Device {
     latest: { temperature: { value: 21.62, at_ms: T0_MS, quality: "synced", provisional: false } },
     counts: { samples: 1, events: 0, gaps: 0, lost: 0, quarantined: 0, uncertain: 0 },
     connection: null,
+    waits_ms: 0,
     asleep_until_ms: null,
     commands: [
       {

@@ -3,7 +3,7 @@
 import { MINUTE_MS } from "../format.ts";
 import { usePlots } from "../plots.ts";
 import type { Quantity } from "../protocol.ts";
-import { isVitals, periodOf } from "../quantities.ts";
+import { arrivesEvery, isVitals, periodOf } from "../quantities.ts";
 import { deviceHref } from "../route.ts";
 import type { DeviceState } from "../state.ts";
 import { link, now_ms, state } from "../store.ts";
@@ -51,7 +51,7 @@ function Row({ device }: { device: DeviceState }) {
           <div key={quantity.name}>
             <dt>{quantity.title}</dt>
             <dd>
-              <Value quantity={quantity} latest={device.latest[quantity.name]} period_ms={periodOf(device, quantity)} />
+              <Value quantity={quantity} latest={device.latest[quantity.name]} period_ms={arrivesEvery(device, quantity)} />
             </dd>
           </div>
         ))}

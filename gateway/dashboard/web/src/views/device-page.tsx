@@ -5,7 +5,7 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import { readingText } from "../format.ts";
 import { RANGES, type Range, USUAL_RANGE, usePlots } from "../plots.ts";
 import type { Gap, Quantity } from "../protocol.ts";
-import { isDrawn, isVitals, periodOf, quantitiesOf } from "../quantities.ts";
+import { arrivesEvery, isDrawn, isVitals, periodOf, quantitiesOf } from "../quantities.ts";
 import * as rest from "../rest.ts";
 import { DEVICES_HREF } from "../route.ts";
 import type { DeviceState } from "../state.ts";
@@ -170,10 +170,10 @@ function Panel({ device, quantity, trace }: PanelProps) {
       <div class="panel-head">
         <h3 id={id}>{quantity.title}</h3>
         <p class="panel-value">
-          <Value quantity={quantity} latest={latest} period_ms={period_ms} />
+          <Value quantity={quantity} latest={latest} period_ms={arrivesEvery(device, quantity)} />
         </p>
         <p class="panel-age">
-          <Age at_ms={latest?.at_ms} period_ms={period_ms} />
+          <Age at_ms={latest?.at_ms} period_ms={arrivesEvery(device, quantity)} />
           <Tags latest={latest} />
         </p>
         <Extent quantity={quantity} trace={trace} newest_ms={latest?.at_ms} />
@@ -266,7 +266,7 @@ function Vital({ device, quantity, trace }: PanelProps) {
     <div class="vital">
       <h3>{quantity.title}</h3>
       <p>
-        <Value quantity={quantity} latest={device.latest[quantity.name]} period_ms={period_ms} />
+        <Value quantity={quantity} latest={device.latest[quantity.name]} period_ms={arrivesEvery(device, quantity)} />
       </p>
       {trace && (
         <Line
