@@ -118,8 +118,10 @@ def _target(config: Config, node: str, name: str, port: str | None) -> _Target:
     from gateway.provision.identity import gateway_settings
     from gateway.provision.plan import PROFILE
     from gateway.provision.ports import choose
+    from gateway.store.devices import check_name
     from gateway.tls.boards import CA_ON_BOARD
 
+    check_name(name)
     path = find_node(node)
     profile = load_profile(path)
     files = board_files(profile, path.parent) | {PROFILE: json.dumps(firmware_profile(profile)).encode()}
@@ -248,6 +250,7 @@ def _plan(target: _Target, board: _Board, networks: list[dict[str, str]]) -> Pla
 
 
 def _show(target: _Target, board: _Board, plan: Plan, networks: list[dict[str, str]]) -> None:
+    from gateway.logs import clean
     from gateway.provision.plan import What
     from gateway.words import size
 
@@ -256,9 +259,9 @@ def _show(target: _Target, board: _Board, plan: Plan, networks: list[dict[str, s
     typer.echo(f"board    {facts.machine}, MicroPython {version}, {size(facts.free_bytes)} free, chip {facts.hardware}")
     typer.echo(f"device   {target.name} ({target.profile.node.name}): {board.fate}")
     if board.before.device not in ("", target.name):
-        typer.echo(f"         it was {board.before.device}, whose samples so far stay under that name")
+        typer.echo(f"         it was {clean(board.before.device)}, whose samples so far stay under that name")
     typer.echo(f"gateway  {target.gateway_id} at {target.gateway['host']}:{target.gateway['port']}")
-    typer.echo(f"wifi     {', '.join(network['ssid'] for network in networks)}")
+    typer.echo(f"wifi     {', '.join(clean(network['ssid']) for network in networks)}")
     writes, removals = plan.of(What.WRITE), plan.of(What.REMOVE)
     if not plan.steps:
         typer.echo(f"files    all {plan.unchanged} are as they should be")

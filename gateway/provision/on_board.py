@@ -74,7 +74,8 @@ def files(folder="", found=None):
         if e[1] & 0x4000:
             files(path, found)
         else:
-            found.append((path, e[3] if len(e) > 3 else os.stat(path)[6], "" if folder == "/outbox" else digest(path)))
+            size = e[3] if len(e) > 3 else os.stat(path)[6]
+            found.append((path, size, "" if folder == "/outbox" or size > 65536 else digest(path)))
     return found
 
 

@@ -24,6 +24,7 @@ from mpremote.transport_serial import SerialTransport  # type: ignore[import-unt
 from serial import SerialException  # type: ignore[import-untyped]
 
 from gateway.errors import ConfigError
+from gateway.logs import clean
 from gateway.provision.plan import Found
 
 BAUD: Final = 115200
@@ -133,13 +134,10 @@ class Session:
 
     def close(self) -> None:
         """Whatever has happened: a board that was stopped goes on, if it can be told so."""
-        if self._stopped:
+        if self._stopped and not self._gone:
             with contextlib.suppress(UsbError):
-                self.restart()
-        if self._stopped and not self._gone:  # it was in the middle of something
-            with contextlib.suppress(UsbError):
-                self._interrupt(time.monotonic() + 2, lambda: None)
-                self._send(b"import machine\nmachine.reset()\n" + _CTRL_D)
+                self._interrupt(time.monotonic() + 3, lambda: None)  # it may be in the middle of something
+                self._guarded(lambda: self._transport.exec_raw_no_follow("import machine\nmachine.reset()\n"), "")
         self._close_port()
 
     def _close_port(self) -> None:
@@ -213,8 +211,8 @@ class Session:
         self._run(_TOOLS)
 
     def _no_repl(self) -> UsbError:
-        text = self._heard.decode("utf-8", "replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        whole = self._heard.rpartition(b"\n")[0] or self._heard  # the last line may be half of one
+        lines = [line.strip() for line in whole.decode("utf-8", "replace").splitlines() if line.strip()]
         if not lines:
             return Silent(
                 f"nothing answers on {self.port}: there is no MicroPython on the board, or its program hangs. Press "
@@ -222,17 +220,19 @@ class Session:
             )
         return NoRepl(
             f"the program on the board at {self.port} does not stop at Ctrl-C. Press the board's reset button while "
-            f"this command waits, or begin anew: mpy-gateway erase {self.port}. It said last: {lines[-1][:100]!r}"
+            f"this command waits, or begin anew: mpy-gateway erase {self.port}. It said last: {clean(lines[-1], 100)}"
         )
 
     # What is on the board
 
     def facts(self) -> Facts:
         found = self._ask("facts()")
-        return Facts(version=tuple(found.pop("version")[:3]), **found)
+        version, machine = found.pop("version"), clean(found.pop("machine"))
+        return Facts(version=tuple(version[:3]), machine=machine, **found)
 
     def files(self) -> dict[str, Found]:
-        """Every file, by its path; with hashes, but for samples that wait to be sent."""
+        """Every file, by its path; with hashes, but for samples that wait to be sent and for what is larger than any
+        file of ours."""
         return {path: Found(size, sha256) for path, size, sha256 in self._ask("files()")}
 
     def read(self, path: str, limit: int = 16384) -> bytes | None:
@@ -297,7 +297,7 @@ class Session:
         try:
             return json.loads(said)
         except ValueError as error:
-            raise BoardError(f"the board at {self.port} gave no answer that can be read: {said[:80]!r}") from error
+            raise BoardError(f"the board at {self.port} gave no answer that can be read: {clean(said, 80)}") from error
 
     def _run(self, script: str, doing: str = "") -> str:
         """Run it on the board; returns what it printed."""
@@ -325,7 +325,7 @@ class Session:
             return BoardError(
                 f"what arrived on the board at {self.port} is not what was sent: try another cable or port, and again"
             )
-        return BoardError(f"the board at {self.port} says: {last[:200]}")
+        return BoardError(f"the board at {self.port} says: {clean(last)}")
 
     def _send(self, data: bytes) -> None:
         try:

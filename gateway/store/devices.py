@@ -127,12 +127,7 @@ class Devices:
 
     async def add(self, device: str, profile: Profile) -> str:
         """Register `device` and return its token, which is kept nowhere but in the device. Raises ConfigError."""
-        if not _ID.fullmatch(device):
-            raise ConfigError(
-                f'"{device[:40]}" is no device name: use 1 to 32 of a-z, 0-9, "_" and "-", a letter or digit first'
-            )
-        if device in _TAKEN_NAMES:
-            raise ConfigError(f'"{device}" names the gateway itself on MQTT; choose another name')
+        check_name(device)
         if len(await self._registry.list("device/")) >= self._most:
             raise ConfigError(
                 f"there are {self._most} devices already (limits.devices): `mpy-gateway devices forget` makes room"
@@ -355,6 +350,16 @@ class Devices:
             revoked=not record.token,
             rotation=rotation,
         )
+
+
+def check_name(device: str) -> None:
+    """Raises ConfigError where no device can be called so."""
+    if not _ID.fullmatch(device):
+        raise ConfigError(
+            f'"{device[:40]}" is no device name: use 1 to 32 of a-z, 0-9, "_" and "-", a letter or digit first'
+        )
+    if device in _TAKEN_NAMES:
+        raise ConfigError(f'"{device}" names the gateway itself on MQTT; choose another name')
 
 
 def hash_of(token: str) -> str:
