@@ -3,10 +3,9 @@
 Each sensor keeps its own plan. A sample that was due and could not be taken (the interpreter was blocked) is counted as
 missed; a sensor that fails gives nulls and is made anew with growing delay; neither ever stops another sensor.
 
-A chip that measures by itself keeps its samples in a FIFO until it is read, ten times a second or as its driver says
-(`fetch_ms`): its driver has `fetch`
-(sensors/__init__.py). Such samples are stamped by their number (beat.py), not by when they were read, and only what the
-FIFO could not hold is missed.
+A chip that measures by itself keeps its samples in a FIFO: its driver has `fetch` (sensors/__init__.py), which is called
+ten times a second, or each `fetch_ms`. Such samples are stamped by their number (beat.py), not by when they were read,
+and only what the FIFO could not hold is missed.
 
 A chip that is slow to measure has a driver with `begin`, which is called `lead_ms` before a sample is due.
 """
@@ -61,7 +60,7 @@ class Sensor:
         self.lead_ms = 0
         try:
             self._driver.begin()
-        except OSError:
+        except Exception:  # the edge of a driver
             pass  # reading fails then, and says it
 
     def read(self, clock, now):
@@ -98,7 +97,8 @@ class Sensor:
         return self._beat.next_ms()
 
     def skip_ms(self):
-        """When the next sample was taken that was fetched: without taking it."""
+        """The next sample that was fetched is not measured. When it was taken."""
+        self.forget()
         return self._beat.next_ms()
 
     def _fill(self, driver):
@@ -241,13 +241,24 @@ class Sampler:
                 self._put(number, sensor, t_ms)
             else:
                 self._begin(fifo.left)
-                while fifo.left:
-                    self._put(number, sensor, sensor.next_ms())
+                for _ in range(self._begun):
+                    self._put(number, sensor, self._next_ms(sensor, now))
         except KeyboardInterrupt:  # Ctrl-C, at any place: a measurement that was begun leaves its trace
             for _ in range(self._left_to_put(sensor)):
                 sensor.forget()
                 self._put(number, sensor, t_ms if sensor.fifo is None else sensor.skip_ms())
             raise
+
+    def _next_ms(self, sensor, now):
+        if sensor.fifo is None:  # it has failed in the middle of what was fetched
+            return sensor.skip_ms()
+        try:
+            return sensor.next_ms()
+        except Exception as error:
+            before = self._outbox.next
+            self._fail(sensor, error, self._clock.uptime_ms(), now)
+            self._first += self._outbox.next - before  # an event is none of the samples
+            return sensor.skip_ms()
 
     def _begin(self, count):
         self._begun = count
@@ -268,9 +279,14 @@ class Sampler:
         except NotYet:
             pass
         except Exception as error:  # the edge of a driver, which may be anyone's: it must not stop the others
-            if not sensor.failed:
-                self._event(sensor, t_ms, "sensor.failed", _reason(error, sensor.config))
-            sensor.fail(now)
+            if sensor.fifo is not None:
+                sensor.missed += sensor.fifo.left  # what was being fetched
+            self._fail(sensor, error, t_ms, now)
+
+    def _fail(self, sensor, error, t_ms, now):
+        if not sensor.failed:
+            self._event(sensor, t_ms, "sensor.failed", _reason(error, sensor.config))
+        sensor.fail(now)
 
     def _put(self, number, sensor, t_ms):
         sensor.newest_ms = t_ms

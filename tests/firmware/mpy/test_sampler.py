@@ -316,6 +316,8 @@ class Fifo:
         self.opened = 0
         self.left = 0
         self.fails = None
+        self.fetching = 0  # samples that it was about to fetch when it failed
+        self.breaks = None  # reading fails for good when so many are left
         self._hand = hand
         self._period_us = period_us
         self._start = None
@@ -332,6 +334,7 @@ class Fifo:
 
     def fetch(self):
         if self.fails:
+            self.left = self.fetching
             raise self.fails
         ms = self._hand.now - self._start & 0x3FFFFFFF
         there = ms * 1000 // self._period_us - self.read
@@ -345,6 +348,8 @@ class Fifo:
 
     def read_into(self, values):
         self._strike()
+        if self.left == self.breaks:
+            raise ValueError("a mistake in a driver")
         self.left -= 1
         values[0] = self.read - self.left - 1
 
@@ -436,6 +441,28 @@ def test_a_chip_with_a_fifo_that_fails_says_so_once_a_second_and_comes_back():
     check.true(any("sensor.ok" in event for event in found if isinstance(event, str)))
     check.true(len(found) > 80, len(found))
     check.equal(found[-1][1], [bench.fifo.read - 1])
+
+
+def test_a_fifo_driver_with_a_mistake_stops_nobody_and_hides_nothing():
+    bench = FifoBench(config())
+    bench.run(2000)
+    bench.fifo.breaks = 3
+    found = bench.run(150)
+    told = [event for event in found if isinstance(event, str)]
+    check.true(len(told) == 1 and "a mistake in a driver" in told[0], told)
+    numbers = [one[1] for one in found if not isinstance(one, str) and len(one[1]) == 1]
+    check.equal(numbers.count([NULL]), 3)
+    check.true([2150, 4800] in [one[1] for one in bench.run(1000) if not isinstance(one, str)])
+
+
+def test_what_was_being_fetched_when_a_chip_failed_is_missed():
+    bench = FifoBench()
+    bench.run(2000)
+    bench.fifo.fails = OSError(116)
+    bench.fifo.fetching = 5
+    events = [json.loads("{%s}" % found) for found in bench.run(1000) if isinstance(found, str)]
+    told = [(event["code"], event["data"].get("count")) for event in events]
+    check.equal(told, [("sensor.failed", None), ("samples.missed", 5)])
 
 
 def test_a_fifo_that_never_fills_is_not_well_again():
