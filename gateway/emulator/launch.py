@@ -28,7 +28,9 @@ def main() -> None:
 def hold(lifeline: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([lifeline], [], [], 0)[0]:  # closed before the kernel was told to watch it
+    closed = select.poll()  # select() itself takes no number above 1023, and many boards have one
+    closed.register(lifeline)
+    if closed.poll(0):  # closed before the kernel was told to watch it
         sys.exit("the host has gone")
 
 

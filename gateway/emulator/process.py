@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from gateway.emulator.interpreter import Interpreter
 
 LINE_BYTES: Final = 1000
 """A longer line on the console is cut into several."""
+_PIPE_BYTES: Final = 16 * 1024
+"""Of the console with a serial port, which is read no faster than somebody listens."""
 _READ_BYTES: Final = 65536
 _ROM: Final = Path(__file__).with_name("rom")
 
@@ -75,6 +78,7 @@ class BoardProcess:
                 os.close(end)
         if keyboard:
             os.set_blocking(self._keyboard, False)
+            fcntl.fcntl(self._console, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._listen(self._control, Lines(self._words.put_nowait).feed, self._control_closed)
         self._listen(self._console, console, lambda: None)
 

@@ -11,8 +11,9 @@ import tty
 from collections.abc import Callable
 from typing import Final
 
-HELD_BYTES: Final = 64 * 1024
-"""What the board has sent and nobody has read yet; then it waits for who listens, or the oldest goes."""
+HELD_BYTES: Final = 16 * 1024
+"""What the board has sent and nobody has read yet; then it waits for who listens, or the oldest goes. Not more: whoever
+interrupts a program that prints without end reads all of it first."""
 _READ_BYTES: Final = 4096
 _LISTENERS_S: Final = 0.05
 """How soon it is seen that a program has opened the port."""
