@@ -3,7 +3,7 @@
 Each sensor keeps its own plan. A sample that was due and could not be taken (the interpreter was blocked) is counted as
 missed; a sensor that fails gives nulls and is made anew with growing delay; neither ever stops another sensor.
 
-A chip that measures by itself keeps its samples in a FIFO: its driver has `fetch` (sensors/__init__.py), which is called
+A chip that measures by itself keeps its samples in a FIFO: its driver has `fetch` (sensors/__init__.py), to be called
 ten times a second, or each `fetch_ms`. Such samples are stamped by their number (beat.py), not by when they were read,
 and only what the FIFO could not hold is missed.
 
