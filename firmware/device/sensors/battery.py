@@ -11,8 +11,8 @@ from device.sensors import EIO, RANGE, SensorError
 
 QUANTITIES = (("battery_voltage", 3), ("battery", 0))  # V, %
 
-# Millivolts of a cell at rest, by fill: the usual discharge curve of LiCoO2 and NMC cells at 0.2 C and 25 degrees
-# (Panasonic NCR18650B, "discharge characteristics"; within some 10 %, as its load and temperature allow).
+# Millivolts of a cell at rest, by fill: the chart for lithium-polymer cells that model builders use, and no maker's
+# figure. Load, temperature and age shift it; within some 10 %.
 _CURVE = ((3270, 0), (3610, 5), (3690, 10), (3730, 20), (3770, 30), (3800, 40), (3840, 50))
 _CURVE += ((3870, 60), (3950, 70), (4020, 80), (4110, 90), (4200, 100))
 _LEAST_MV = const(2000)  # a cell with less is dead, or not there
@@ -22,8 +22,10 @@ _MOST_MV = const(4500)
 class Sensor:
     def __init__(self, bus, config):
         options = config.get("options") or {}
-        self._bottom = options.get("r_bottom_kohm", 100)
-        self._whole = self._bottom + options.get("r_top_kohm", 100)
+        self._bottom = int(options.get("r_bottom_kohm", 100) * 10)  # tenths of a kiloohm: products stay small
+        self._whole = self._bottom + int(options.get("r_top_kohm", 100) * 10)
+        if self._bottom <= 0:
+            raise ValueError("battery: r_bottom_kohm is more than 0")
         self._analog = Analog(config["pin"], options.get("readings"))
 
     def read_into(self, values):

@@ -19,8 +19,8 @@ _BEYOND = const(4)  # by a quarter of the way it may be beyond its ends: other s
 class Sensor:
     def __init__(self, bus, config):
         options = config.get("options") or {}
-        self._dry_mv = options.get("dry_mv", _DRY_MV)
-        self._span_mv = self._dry_mv - options.get("wet_mv", _WET_MV)
+        self._dry_mv = int(options.get("dry_mv", _DRY_MV))
+        self._span_mv = self._dry_mv - int(options.get("wet_mv", _WET_MV))
         if self._span_mv <= 0:
             raise ValueError("soil: dry_mv must be above wet_mv: a dry probe gives more")
         self._analog = Analog(config["pin"], options.get("readings"))

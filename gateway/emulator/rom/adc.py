@@ -2,7 +2,7 @@
 
 import hardware as _hw
 
-_FULL_UV = (950000, 1250000, 1750000, 2450000)  # by attenuation: what its calibration reaches
+_FULL_UV = (1100000, 1500000, 2200000, 3100000)  # by attenuation: what its largest number means
 _LEAST_UV = 128000  # below, an ESP32 measures nothing (ESP-IDF, "ADC calibration", 11 dB: 150 to 2450 mV)
 _FLOATS_UV = 142000
 

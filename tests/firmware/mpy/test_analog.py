@@ -101,4 +101,25 @@ def test_no_battery_is_no_empty_one():
     check.equal(why(battery, 2300), RANGE)
 
 
+def test_options_with_a_point_in_them():
+    check.equal(read(battery, 500, {"r_top_kohm": 4.7, "r_bottom_kohm": 1.0})[0], 2850)
+    check.equal(read(soil, 1500, {"dry_mv": 2000.0, "wet_mv": 1000.0}), [500, 1500])
+    check.raises(ValueError, lambda: read(battery, 1000, {"r_bottom_kohm": 0}))
+
+
+def test_measuring_allocates_nothing():
+    import gc
+
+    values = array("i", [0, 0])
+    for driver, mv in ((soil, 1500), (battery, 1900)):
+        Adc.given = [mv * 1000, mv * 1000 + 3000, mv * 1000 - 70000]
+        sensor = driver.Sensor(None, {"pin": 34})
+        sensor.read_into(values)
+        gc.collect()
+        before = gc.mem_alloc()
+        for _ in range(10):
+            sensor.read_into(values)
+        check.equal(gc.mem_alloc() - before, 0)
+
+
 check.run(globals())

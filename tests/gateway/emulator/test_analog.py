@@ -9,7 +9,8 @@ import pytest
 
 from gateway.emulator import Interpreter
 from gateway.profile import load_profile
-from tests.gateway.emulator.bench import node_with, output
+from tests.aio import run
+from tests.gateway.emulator.bench import make_board, node_with, output, powered, printed
 
 SENSORS = """
 [sensors.pot]
@@ -60,3 +61,47 @@ def test_each_sample_is_one_measurement_and_what_the_truth_log_says(tmp_path: Pa
         assert mv / 1000 == pytest.approx(entry["values"]["battery_voltage"], abs=0.01)
         assert 0 <= percent <= 100
     assert found[12] == [142000, True]
+
+
+FAULTY = """
+import json, time
+from array import array
+from device.sensors import SensorError, battery, soil
+with open("/profile.json") as file:
+    pot, cell = json.load(file)["sensors"]
+sensors = soil.Sensor(None, pot), battery.Sensor(None, cell)
+values = array("i", [0, 0])
+while True:
+    for name, sensor in zip(("pot", "cell"), sensors):
+        try:
+            sensor.read_into(values)
+            print(name, values[0])
+        except SensorError as error:
+            print(name, error.why)
+    time.sleep_ms(20)
+"""
+
+
+def test_what_is_unplugged_or_shorted_is_out_of_range_and_nothing_else(
+    tmp_path: Path, interpreter: Interpreter
+) -> None:
+    node = node_with(tmp_path / "node", SENSORS)
+
+    async def flow() -> None:
+        board = make_board(
+            tmp_path, interpreter, FAULTY, profile=load_profile(node), node_dir=node.parent, firmware=True,
+            signals={"pot.moisture": "0", "cell.battery_voltage": "4.2"},
+        )  # fmt: skip
+        async with powered(board):
+            await printed(board, "pot 0")
+            board.fault("pot", "missing")
+            await printed(board, "pot range")
+            board.console_tail.clear()
+            await printed(board, "cell 4", times=3)
+            assert not any("cell range" in line for line in board.console_tail)
+            board.fault("pot", None)
+            await printed(board, "pot 0")
+            board.signal("cell.battery_voltage", "1.5")  # deep discharged, or a divider that came off
+            await printed(board, "cell range")
+
+    run(flow())
