@@ -25,6 +25,7 @@ _READ = const(0xBE)
 _LONGEST_MS = (94, 188, 375, 750)
 _FRESH_MS = const(2000)
 _POWER_ON = const(0x0550)  # 85 degrees: nothing was measured since it has power (section "Memory")
+_NOBODY = b"\xff" * 9
 _ALWAYS = const(0x1F)  # of the configuration register: these bits read as ones (figure 10)
 
 
@@ -87,6 +88,8 @@ class Sensor:
         if not any(pad):  # a wire held low, of which even the CRC is right
             raise SensorError(BUS_STUCK, ETIMEDOUT)
         if self._bus.crc8(pad) or pad[4] & 0x9F != _ALWAYS:
+            if pad == _NOBODY:  # of that code; others on the wire have answered the reset
+                raise SensorError(MISSING, ENODEV)
             raise SensorError(CRC)
         raw = pad[0] | pad[1] << 8
         if raw & 0x8000:

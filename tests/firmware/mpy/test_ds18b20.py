@@ -123,7 +123,7 @@ def test_no_chip_another_chip_and_a_wire_that_is_held_low():
     wire.rom = bytes(8)
     check.equal(failure(wire), "bus_stuck")
     check.equal(failure(Wire(bytes(9)), rom=ROM.hex()), "bus_stuck")
-    check.equal(failure(Wire(b"\xff" * 9), rom=ROM.hex()), "crc")  # nobody answers to that code
+    check.equal(failure(Wire(b"\xff" * 9), rom=ROM.hex()), "missing")  # another one answered the reset
 
 
 def test_it_is_addressed_by_its_code_and_told_its_resolution():
