@@ -54,6 +54,7 @@ def run():
 
 def make(settings, profile):
     """The node. Whatever it raises is for `run`."""
+    port.rest(profile["outputs"])  # first: loading takes seconds
     if profile.get("power", {}).get("deep_sleep"):
         from device.doze import Sleeper  # loads the rest when it is needed
 
@@ -68,6 +69,7 @@ def make(settings, profile):
 
 def save(node):
     try:
+        node.rest()
         node.save()
     except Exception as error:  # whatever it is, the first one is what has to be told
         sys.print_exception(error)

@@ -31,8 +31,9 @@ class NotWritten(Exception):
 
 
 class Commands:
-    def __init__(self, clock, led, executed):
-        """`led` is called with True or False; `executed` remembers over a restart what was begun."""
+    def __init__(self, clock, led, executed, outputs=()):
+        """`led` is called with True or False; `executed` remembers over a restart what was begun; each of `outputs`
+        has a command of its name."""
         self._clock = clock
         self._led = led
         self._executed = executed
@@ -42,6 +43,8 @@ class Commands:
         self._restart_id = None
         self._restart_due = 0
         self._actions = {"ping": self._ping, "identify": self._identify, "restart": self._restart}
+        for output in outputs:
+            self._actions[output.name] = self._switching(output)
 
     def execute(self, command, now):
         """Acts on a command as `wire.decode` gives it. Returns None, or the frame that refuses it: to be sent at once,
@@ -125,6 +128,19 @@ class Commands:
         self._restart_id = id
         self._restart_due = ticks_add(now, _RESTART_WAIT_MS)
         return None
+
+    def _switching(self, output):
+        def switch(id, args, now):
+            try:
+                value = output.wanted(args)
+            except ValueError as error:
+                raise Wrong(str(error))
+            self._begin(id)
+            output.set(value)
+            self._end(id)
+            return {output.name: value}
+
+        return switch
 
     # -- results -------------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,9 @@ def load(settings_path="/settings.json", profile_path="/profile.json", ca_path="
     _need(profile_path, profile, wanted)
     delivery = profile["delivery"]
     _need(profile_path + ": delivery", delivery, (("ram_samples", int), ("power_loss", str), ("flash_bytes", int)))
+    for kind in ("outputs", "inputs"):
+        for table in profile.get(kind, ()):
+            _need(profile_path + ": " + kind, table, (("name", str), ("kind", str), ("pin", int), ("active", str)))
     for sensor in profile["sensors"]:
         wanted = (("name", str), ("chip", str), ("period_ms", int), ("quantities", list))
         _need(profile_path + ": sensors", sensor, wanted)

@@ -18,6 +18,7 @@ from device.sampler import Sampler, Sensor
 _FLUSH_MS = const(3000)  # at a clean end: to send what is held and have it acknowledged
 _CLOSE_MS = const(900)  # ... and for the closing handshake
 _MINUTE_MS = const(60000)
+_IDLE_MS = const(1000)
 
 
 class Node:
@@ -28,8 +29,9 @@ class Node:
         self._log = Log(clock)
         self._settings = settings
         self._profile = profile
-        open_driver = Drivers(profile["buses"])
         now = clock.ticks()
+        self._outputs, self._buttons = panel(profile, now)
+        open_driver = Drivers(profile["buses"], self._outputs, self._buttons)
         self._sensors = [Sensor(config, open_driver, now) for config in profile["sensors"]]
         self._width = max(len(sensor.columns) for sensor in self._sensors)
         self._led = port.led(profile["outputs"])
@@ -101,7 +103,7 @@ class Node:
         node = self._profile["node"]
         identity = Identity(settings["device"], port.hardware_id(), node, tokens, gateway["host"], gateway["port"])
         clock = self._clock
-        self._commands = Commands(clock, self._led, Executed(port.FLASH_ROOT + "/executed.bin"))
+        self._commands = Commands(clock, self._led, Executed(port.FLASH_ROOT + "/executed.bin"), self._outputs)
         self._signs = Signs(self._led)
         places = Places(port.FLASH_ROOT + "/place.json", gateway, tries)
         wifi = settings["wifi"]
@@ -121,7 +123,8 @@ class Node:
         self._link.start()
         while True:
             now = self._clock.ticks()
-            wait_ms = min(self._sampler.poll(now), self._commands.poll(now))
+            wait_ms = self._buttons.poll(now) if self._buttons else _IDLE_MS
+            wait_ms = min(self._sampler.poll(now), self._commands.poll(now), wait_ms)
             wait_ms = min(self._poll_link(now), wait_ms)
             if not self._commands.blinking():
                 wait_ms = min(self._signs.poll(now, self._link.trouble()), wait_ms)
@@ -129,12 +132,13 @@ class Node:
             if self._commands.restart_due(now):
                 self.finish()
                 port.restart()
-            self._wait(wait_ms)
+            self._wait(0 if self._sampler.eager() else wait_ms)
 
     def finish(self):
         """The clean end: no more samples; what is held is sent and acknowledged (3 s at most), or goes to flash; then
         goodbye."""
         self._led(False)
+        self.rest()
         if self._in_link:
             self._link.again()
         now = self._clock.ticks()
@@ -145,6 +149,11 @@ class Node:
         self._turn_link(_CLOSE_MS, self._link.busy)
         self._net.close()
         self._log("info", "ended; %d records not acknowledged" % self._outbox.backlog())
+
+    def rest(self):
+        """Whatever is switched on is switched off."""
+        for output in self._outputs:
+            output.set(0)
 
     def save(self):
         """What the gateway has not acknowledged goes to flash; the next boot sends it."""
@@ -198,15 +207,35 @@ def remembered(device):
     return asleep.unpack(data, device)
 
 
+def panel(profile, now):
+    """The profile's outputs, and its buttons or None. Most nodes have neither, and do without the code."""
+    outputs, inputs = profile["outputs"], profile.get("inputs")
+    made = ()
+    if any(output["kind"] != "led" for output in outputs):
+        from device.outputs import make
+
+        made = make(outputs)
+    if not inputs:
+        return made, None
+    from device.buttons import Buttons
+
+    return made, Buttons(inputs, made, now)
+
+
 class Drivers:
     """Finds and starts the driver of a chip, module `device.sensors.<chip>`. Its bus is made anew each time: a chip is
     started again when it has failed, and the bus may be what has."""
 
-    def __init__(self, buses):
+    def __init__(self, buses, outputs=(), buttons=None):
+        """`outputs` and `buttons`: what the chips of these names, `outputs` and `inputs`, have in place of a bus."""
         self._buses = buses
+        self._own = {"outputs": outputs, "inputs": buttons.all if buttons else ()}
 
     def __call__(self, config):
         """(QUANTITIES, driver) for a sensor of the profile. Raises what the driver raises."""
         module = getattr(__import__("device.sensors." + config["chip"]).sensors, config["chip"])
+        if config["chip"] in self._own:
+            driver = module.Sensor(self._own[config["chip"]], config)
+            return driver.quantities, driver
         bus = config.get("bus")
         return module.QUANTITIES, module.Sensor(port.bus(self._buses[bus]) if bus else None, config)

@@ -80,6 +80,12 @@ def rtc_ms():
     return time.time_ns() // 1000000
 
 
+def rest(outputs):
+    """Each of the profile's outputs at the level its circuit rests at: a soft reset leaves pins as they were."""
+    for output in outputs:
+        machine.Pin(output["pin"], machine.Pin.OUT, value=output["active"] == "low")
+
+
 def led(outputs):
     """A function that switches the first LED among the profile's outputs on (True) or off; a dummy without one."""
     for output in outputs:

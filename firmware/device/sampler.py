@@ -8,6 +8,8 @@ ten times a second, or each `fetch_ms`. Such samples are stamped by their number
 and only what the FIFO could not hold is missed.
 
 A chip that is slow to measure has a driver with `begin`, which is called `lead_ms` before a sample is due.
+A driver that knows when there is something new has `changed`: then a sample is taken at once, and the plan goes on from
+there.
 """
 
 from array import array
@@ -39,6 +41,7 @@ class Sensor:
         self.due = now
         self.fifo = None  # the driver, if its chip has one
         self.lead_ms = 0  # so long before it is due, the driver begins; 0: nothing is to be begun, or it has been
+        self.changed = None  # the driver's, if it has that
         self.columns = [Column(q["name"], q["decimals"]) for q in config["quantities"]]
         self.values = array("i", [NULL] * len(self.columns))
         self.newest_ms = 0
@@ -122,6 +125,7 @@ class Sensor:
             self._times[i] = 10 ** max(0, more)
             self._over[i] = 10 ** max(0, -more)
         self.every_ms = self.period_ms
+        self.changed = getattr(self._driver, "changed", None)
         if hasattr(self._driver, "fetch"):
             self.fifo = self._driver
             self.every_ms = getattr(self._driver, "fetch_ms", max(_FETCH_MS, self.period_ms))
@@ -196,8 +200,17 @@ class Sampler:
             wait_ms = sooner(wait_ms, ticks_add(sensor.due, -sensor.lead_ms), now)
         return wait_ms
 
+    def eager(self):
+        """Whether something has changed that is to be sampled at once."""
+        for sensor in self.sensors:
+            if sensor.changed is not None and sensor.changed():
+                return True
+        return False
+
     def _poll(self, number, now):
         sensor = self.sensors[number]
+        if sensor.changed is not None and ticks_diff(now, sensor.due) < 0 and sensor.changed():
+            sensor.due = now
         late_ms = ticks_diff(now, sensor.due)
         if late_ms < 0:
             if sensor.lead_ms and late_ms >= -sensor.lead_ms:

@@ -375,9 +375,11 @@ class EmulatedBoard:
             raise ConfigError(f"the emulated board in {self.directory} is off")
         self._page.drive(self._pin(pin), level)
 
-    async def press(self, pin: int | str, ms: float = 100, *, level: bool = False) -> None:
-        """Press a button, which pulls its GPIO to `level`, and let go after `ms`."""
-        self.drive(pin, level)
+    async def press(self, pin: int | str, ms: float = 100, *, level: bool | None = None) -> None:
+        """Press a button, which pulls its GPIO to `level` (None: as the profile says, else low), and let go after
+        `ms`."""
+        button = self.profile.inputs.get(pin) if isinstance(pin, str) else None
+        self.drive(pin, level if level is not None else button is not None and button.active == "high")
         try:
             await asyncio.sleep(ms / 1000)
         finally:
@@ -444,9 +446,10 @@ class EmulatedBoard:
         """The number of a GPIO, which may be named by what hangs on it."""
         if isinstance(pin, int):
             return pin
-        if pin not in self.profile.outputs:
-            raise ConfigError(f'nothing of the profile is called "{pin}"; there are {", ".join(self.profile.outputs)}')
-        return pin_number(self.profile.outputs[pin].pin)
+        named = {**self.profile.outputs, **self.profile.inputs}
+        if pin not in named:
+            raise ConfigError(f'nothing of the profile is called "{pin}"; there are {", ".join(named)}')
+        return pin_number(named[pin].pin)
 
     def _fill_flash(self) -> None:
         if not self._blank:
@@ -480,6 +483,8 @@ class EmulatedBoard:
             "seed": self.seed & 0xFFFFFF,
             "unique_id": list(self.unique_id),
             "buses": description["buses"],
+            "outputs": description["outputs"],
+            "inputs": description["inputs"],
             "sensors": [
                 sensor
                 | {

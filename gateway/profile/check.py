@@ -25,7 +25,6 @@ from gateway.profile.model import (
     Power,
     Quantity,
     Sensor,
-    Table,
 )
 from gateway.profile.wear import BLOCK_BYTES, FIXED_BLOCKS, life_years
 from gateway.toml_lines import KeyPath
@@ -224,6 +223,8 @@ def _outputs_fit(parts: Parts, problems: Problems) -> None:
         for key, kind in _OF_KIND.items():
             if getattr(output, key) is not None and output.kind != kind:
                 problems.add((*path, key), f"is for outputs of kind {kind}, and this is a {output.kind}")
+        if output.kind == "pixels" and output.active == "low":
+            problems.add((*path, "active"), "pixels know no other way round: leave this out")
         if output.name in {command.name for command in COMMANDS}:
             problems.add(path, "is the name of a command that every node has: call the output otherwise")
     for wanted in parts.inputs.values():
@@ -231,19 +232,28 @@ def _outputs_fit(parts: Parts, problems: Problems) -> None:
         if wanted.toggles is not None and wanted.toggles not in parts.outputs:
             hint = did_you_mean(wanted.toggles, parts.outputs)
             problems.add((*path, "toggles"), f"there is no [outputs.{wanted.toggles}]{hint}")
+        elif wanted.toggles is not None and parts.outputs[wanted.toggles].kind == "led":
+            problems.add((*path, "toggles"), "an LED is for what the board itself has to show: make it a relay")
+    switched = {name: output.largest for name, output in parts.outputs.items() if output.kind != "led"}
     for sensor in parts.sensors.values():
-        _tells_of("outputs", parts.outputs, sensor, problems)
-        _tells_of("inputs", parts.inputs, sensor, problems)
+        _tells_of("outputs", switched, sensor, problems)
+        _tells_of("inputs", dict.fromkeys(parts.inputs, 0), sensor, problems)
 
 
-def _tells_of(chip: str, of: Mapping[str, Table], sensor: Sensor, problems: Problems) -> None:
-    """The chips `outputs` and `inputs` measure what the node itself switches and is pressed."""
+def _tells_of(chip: str, of: Mapping[str, int], sensor: Sensor, problems: Problems) -> None:
+    """The chips `outputs` and `inputs` measure what the node itself switches and is pressed. `of`: by name, the largest
+    value it can have."""
     if sensor.chip != chip:
         return
-    for name in sensor.quantities:
-        if name not in of:
-            hint = did_you_mean(name, of)
-            problems.add(("sensors", sensor.name, "quantities", name), f"there is no [{chip}.{name}]{hint}")
+    for quantity in sensor.quantities.values():
+        path = ("sensors", sensor.name, "quantities", quantity.name)
+        if quantity.of_chip not in of:
+            hint = did_you_mean(quantity.of_chip, of)
+            problems.add(path, f"nothing under [{chip}] that can be told is called {quantity.of_chip}{hint}")
+        elif quantity.precision != 1:
+            problems.add((*path, "precision"), "must be 1: it is counted in whole numbers")
+        elif quantity.low > 0 or quantity.high < of[quantity.of_chip]:
+            problems.add((*path, "range"), f"must reach from 0 to {of[quantity.of_chip]}: it can have all of these")
 
 
 def _power_fits(parts: Parts, problems: Problems) -> None:

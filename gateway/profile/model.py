@@ -297,6 +297,11 @@ class Output(Table):
     """The most it takes from 3.3 V. 0: what it switches has a supply of its own, or takes next to nothing."""
 
     @property
+    def largest(self) -> int:
+        """Of what it can have: 1, percent, 0xRRGGBB."""
+        return {"dimmer": 100, "pixels": 0xFFFFFF}.get(self.kind, 1)
+
+    @property
     def rests(self) -> Level:
         """The level its circuit pulls the pin to while nobody drives it."""
         return "low" if self.active == "high" else "high"

@@ -17,6 +17,10 @@ A chip that measures by itself, and keeps what it measured in a FIFO, each `peri
         fetch_ms = 1000                                   # how often, where a tenth of a second or `period_ms` is wrong
         def fetch(self): ...                              # sets `left`, then fetches all; True: it had overflowed
         def read_into(self, values): ...                  # the oldest of them, and one less is `left`
+
+A driver that knows when there is something new, and need not wait for its period:
+
+        def changed(self): ...                            # True: take a sample now
 """
 
 MISSING = "missing"  # no chip answers

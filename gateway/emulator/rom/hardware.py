@@ -17,6 +17,7 @@ wires = {}  # (scl pin, sda pin) -> the wires of an I2C bus
 scl_of = {}  # pin -> the wires it is SCL of
 sda_of = {}
 scripts = None  # the signals that the host gave (scripted.py)
+asked = {}  # pin -> called when the program asks for its level by `value()`
 analog = {}  # pin -> the chip whose voltage is at it
 onewire_chips = {}  # data pin -> chips on it
 radio = None  # what WLAN.status("rssi") asks

@@ -57,9 +57,9 @@ class Pin(_unix.PinBase):
             if self._id in _hw.scl_of:
                 _hw.scl_of[self._id].drive_scl(level)
             return None
-        for look in _hw.looks:  # an interrupt is no later than what the program can see itself
-            look()
-        return self._level()
+        if self._id in _hw.asked:
+            _hw.asked[self._id]()
+        return self()
 
     def _level(self):
         state = _hw.page.get8(self._at)
@@ -72,7 +72,12 @@ class Pin(_unix.PinBase):
             return driven - 1
         return 1 if self._pull == self.PULL_UP or self._id in _hw.scl_of or self._id in _hw.sda_of else 0
 
-    __call__ = value
+    def __call__(self, level=None):
+        if level is not None:
+            return self.value(level)
+        for look in _hw.looks:  # an interrupt is no later than what the program can see itself
+            look()
+        return self._level()
 
     def on(self):
         self.value(1)

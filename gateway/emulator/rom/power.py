@@ -87,6 +87,8 @@ def solder(circuit, hardware):
                 hardware.onewire_chips.setdefault(bus["data"], []).append(chip)
                 continue
             solder_i2c(bus["scl"], bus["sda"], sensor["address"], chip, hardware)
+        elif hasattr(chip, "solder"):
+            chip.solder(circuit, hardware)
         elif hasattr(chip, "read_uv"):
             hardware.analog[sensor["pin"]] = chip
         elif hasattr(chip, "rssi"):

@@ -31,6 +31,42 @@ def temperature(unit="°C", span="[-40, 85]", precision="0.01"):
     return TEMPERATURE, f'temperature = {{ unit = "{unit}", range = {span}, precision = {precision},'
 
 
+ONEWIRE_TWO = """[sensors.ground]
+chip = "ds18b20"
+bus = "onewire0"
+period_ms = 1000
+quantities = { ground = { unit = "°C", range = [-55, 125], precision = 0.1, measures = "temperature" } }
+"""
+
+
+def soil(pin=None):
+    where = f'pin = "{pin}"\n' if pin else ""
+    return (
+        "[sensors.vitals]\n",
+        f"""[sensors.soil]
+chip = "soil"
+{where}period_ms = 1000
+quantities = {{ moisture = {{ unit = "%", range = [0, 100], precision = 0.1 }} }}
+[sensors.vitals]
+""",
+    )
+
+
+def switched(quantity, span="[0, 100]", precision="1"):
+    """A dimmer called lamp, and a sensor of outputs that tells of `quantity`."""
+    return (
+        "[outputs.led]",
+        f"""[sensors.switched]
+chip = "outputs"
+period_ms = 1000
+quantities = {{ {quantity} = {{ unit = "", range = {span}, precision = {precision} }} }}
+[outputs.lamp]
+kind = "dimmer"
+pin = "GPIO4"
+[outputs.led]""",
+    )
+
+
 def test_a_problem_names_file_line_and_key(tmp_path):
     path = write_node(tmp_path, ("period_ms = 1000\n", "period_ms = 5\n"))
     with pytest.raises(ProfileError) as caught:
@@ -170,6 +206,17 @@ def test_all_problems_come_together_in_the_order_of_the_file(tmp_path):
             "node.board: ESP32-DevKitC V4 gives 500 mA, and all of this takes up to 540.72 mA "
             "(sensor vitals 300, ESP32-DevKitC V4 240, sensor climate 0.72): give something",
         ),
+        (
+            ("[sensors.vitals]\n", ONEWIRE.replace("vitals", "bme280") + "[sensors.vitals]\n"),
+            "sensors.water.bus: is of kind onewire, and a BME280 is on a bus of kind i2c",
+        ),
+        (
+            ("[sensors.vitals]\n", ONEWIRE.replace("vitals", "ds18b20") + ONEWIRE_TWO + "[sensors.vitals]\n"),
+            "sensors.ground.options.rom: is missing: there are 2 chips on onewire0",
+        ),
+        (soil("GPIO25"), "sensors.soil.pin: GPIO25 measures no voltage while Wi-Fi is on (it is on ADC2)"),
+        (soil("GPIO23"), "sensors.soil.pin: GPIO23 measures no voltage (no ADC)"),
+        (soil(), "sensors.soil.pin: is missing: a Capacitive soil probe has a pin of its own"),
         # outputs and inputs
         (('active = "high"', "count = 3"), "outputs.led.count: is for outputs of kind pixels, and this is a led"),
         (
@@ -180,6 +227,18 @@ def test_all_problems_come_together_in_the_order_of_the_file(tmp_path):
             ("[outputs.led]", '[inputs.key]\nkind = "button"\npin = "GPIO4"\ntoggles = "lad"\n[outputs.led]'),
             'inputs.key.toggles: there is no [outputs.lad]; did you mean "led"?',
         ),
+        (
+            ("[outputs.led]", '[inputs.key]\nkind = "button"\npin = "GPIO4"\ntoggles = "led"\n[outputs.led]'),
+            "inputs.key.toggles: an LED is for what the board itself has to show",
+        ),
+        (
+            ("[outputs.led]", '[outputs.row]\nkind = "pixels"\nactive = "low"\npin = "GPIO4"\n[outputs.led]'),
+            "outputs.row.active: pixels know no other way round",
+        ),
+        (switched("lump"), 'lump: nothing under [outputs] that can be told is called lump; did you mean "lamp"?'),
+        (switched("led"), "led: nothing under [outputs] that can be told is called led"),
+        (switched("lamp", precision="0.1"), "quantities.lamp.precision: must be 1: it is counted in whole numbers"),
+        (switched("lamp", span="[0, 99]"), "quantities.lamp.range: must reach from 0 to 100: it can have all of these"),
         (
             ("[outputs.led]", '[inputs.key]\nkind = "button"\npin = "GPIO34"\n[outputs.led]'),
             "inputs.key.pin: GPIO34 has no pull resistor of its own, which a button needs",
@@ -195,6 +254,17 @@ def test_all_problems_come_together_in_the_order_of_the_file(tmp_path):
         (
             ("[delivery]", "[power]\ndeep_sleep = true\n[delivery]"),
             "sensors.climate.period_ms: a board that sleeps between samples starts anew for each: 5000 at least",
+        ),
+        (
+            (
+                "[outputs.led]",
+                '[power]\ndeep_sleep = true\n[outputs.lamp]\nkind = "relay"\npin = "GPIO4"\n[outputs.led]',
+            ),
+            "outputs.lamp: a board in deep sleep drives no output and sees no button",
+        ),
+        (
+            ('board = "esp32-devkitc"', 'board = "rp2-pico-w"\n[power]\ndeep_sleep = true'),
+            "power.deep_sleep: Raspberry Pi Pico W forgets everything in deep sleep",
         ),
         # pins
         (('scl = "GPIO22"', 'scl = "GPIO2"'), "buses.i2c0.scl: GPIO2 must be low while the chip starts"),
@@ -256,6 +326,34 @@ def test_a_mistake_is_said_once_with_its_key(tmp_path, change, says):
 )
 def test_what_is_harmless_is_allowed(tmp_path, change):
     assert problems(tmp_path, change) == []
+
+
+def test_a_chip_that_wants_another_supply_than_the_board_gives_is_refused(tmp_path):
+    (tmp_path / "chips").mkdir()
+    facts = '[chip]\ntitle = "BME281"\ndatasheet = "none"\nbus = "i2c"\nsupply_v = [4.5, 5.5]\n[pins]\nVCC = "3V3"\n'
+    (tmp_path / "chips" / "bme280.toml").write_text(facts)
+    assert problems(tmp_path) == ["sensors.climate.chip: a BME281 wants 4.5 to 5.5 V, and the board gives 3.3 V"]
+    (tmp_path / "chips" / "bme280.toml").write_text(facts.replace("3V3", "5V"))
+    assert problems(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("scl", "sda", "says"),
+    [("GP5", "GP4", ""), ("GP4", "GP5", "buses.i2c0.scl: GP4 cannot be scl of i2c0 on this board"),
+     ("GP3", "GP2", "buses.i2c0.scl: GP3 cannot be scl of i2c0 on this board"),
+     ("GP23", "GP4", "buses.i2c0.scl: GP23 is reserved: radio")],
+)  # fmt: skip
+def test_on_a_pico_each_controller_reaches_only_some_pins(tmp_path, scl, sda, says):
+    found = problems(
+        tmp_path,
+        ('board = "esp32-devkitc"', 'board = "rp2-pico-w"'),
+        ('scl = "GPIO22"', f'scl = "{scl}"'),
+        ('sda = "GPIO21"', f'sda = "{sda}"'),
+        ('pin = "GPIO2"', 'pin = "GP15"'),
+        ("ram_samples = 512", "ram_samples = 512\nflash_bytes = 262144"),
+    )
+    assert len([line for line in found if says and says in line]) == bool(says), found
+    assert bool(found) == bool(says)
 
 
 def test_options_are_flat(tmp_path):

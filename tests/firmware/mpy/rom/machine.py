@@ -10,7 +10,7 @@ class Pin:
     OUT = 3
     PULL_UP = 2
 
-    def __init__(self, number, mode=None, pull=None):
+    def __init__(self, number, mode=None, pull=None, *, value=None):
         self.number = number
 
     def value(self, level=None):
