@@ -446,10 +446,11 @@ class EmulatedBoard:
         """The number of a GPIO, which may be named by what hangs on it."""
         if isinstance(pin, int):
             return pin
-        named = {**self.profile.outputs, **self.profile.inputs}
+        profile = self.profile
+        named = {table.name: table.pin for table in (*profile.outputs.values(), *profile.inputs.values())}
         if pin not in named:
             raise ConfigError(f'nothing of the profile is called "{pin}"; there are {", ".join(named)}')
-        return pin_number(named[pin].pin)
+        return pin_number(named[pin])
 
     def _fill_flash(self) -> None:
         if not self._blank:
