@@ -446,8 +446,8 @@ class EmulatedBoard:
         """The number of a GPIO, which may be named by what hangs on it."""
         if isinstance(pin, int):
             return pin
-        profile = self.profile
-        named = {table.name: table.pin for table in (*profile.outputs.values(), *profile.inputs.values())}
+        named = {name: output.pin for name, output in self.profile.outputs.items()}
+        named |= {name: button.pin for name, button in self.profile.inputs.items()}
         if pin not in named:
             raise ConfigError(f'nothing of the profile is called "{pin}"; there are {", ".join(named)}')
         return pin_number(named[pin])
