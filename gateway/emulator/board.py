@@ -182,6 +182,7 @@ class EmulatedBoard:
         page = self._open_page()
         self._signals.open(self.directory / "signals.page")
         page.set_names(self._names)
+        new_port = self._port is None
         try:
             await asyncio.to_thread(self._fill_flash)
             if self.serial and self._port is None:
@@ -192,6 +193,8 @@ class EmulatedBoard:
             await self._up
         except BaseException:
             await self.power_cut()
+            if new_port:
+                self._unplug()
             raise
 
     async def stop(self, timeout_s: float = 4) -> None:
@@ -205,9 +208,7 @@ class EmulatedBoard:
                     while self.ended is None and (word := await process.word()) not in _CAUSES:
                         self._note(word)
         await self.power_cut()
-        if self._port is not None:
-            self._port.close()
-            self._port = None
+        self._unplug()
 
     async def power_cut(self) -> None:
         """Power off, now: when this first awaits, nothing of the program runs any more."""
@@ -643,6 +644,11 @@ class EmulatedBoard:
         self.console_tail.append(line)
         if self._console is not None:
             self._console(line)
+
+    def _unplug(self) -> None:
+        if self._port is not None:
+            self._port.close()
+            self._port = None
 
     async def _release(self) -> None:
         """No more restarts."""

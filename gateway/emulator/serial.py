@@ -25,7 +25,7 @@ class SerialPort:
     """The port is there from its making until `close()`, whoever comes and goes, and whether or not the board runs.
 
     typed  called with what a program sends to the board
-    ready  called when the board may send again, after `full` was true
+    ready  called when the board may send again, after `full` was true; at the latest when patience is over
     """
 
     def __init__(self, typed: Callable[[bytes], None], ready: Callable[[], None]) -> None:
@@ -42,6 +42,7 @@ class SerialPort:
         self._writing = False
         self._progress_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._look()
 
     @property
@@ -57,8 +58,15 @@ class SerialPort:
             self._progress_s = time.monotonic()
         self._held += data
         self._write()
-        if not self.full and len(self._held) > HELD_BYTES:
+        if self.full:
+            if self._patience is None:
+                self._patience = self._loop.call_later(_PATIENCE_S, self._no_longer)
+        elif len(self._held) > HELD_BYTES:
             del self._held[:-HELD_BYTES]
+
+    def _no_longer(self) -> None:
+        self._patience = None
+        self._ready()
 
     def close(self) -> None:
         """Unplugged: a program that has the port open gets an error."""
@@ -86,7 +94,9 @@ class SerialPort:
             self._held.clear()
             self._loop.remove_reader(self._master)
             self._stop_writing()
-            self._ready()
+            if self._patience is not None:
+                self._patience.cancel()
+            self._no_longer()
 
     def _read(self) -> None:
         try:

@@ -215,6 +215,16 @@ def test_a_board_that_prints_and_nobody_listens_goes_on(plugged: Plugged, tmp_pa
     assert "2" in plugged.mpremote("exec", "print(1 + 1)")
 
 
+def test_who_has_the_port_open_and_reads_nothing_does_not_stop_the_board(plugged: Plugged) -> None:
+    program = "for number in range(20000): print('line', number, 'x' * 100)\nprint('at the end')"
+    with plugged.opened() as port:
+        port.write(b"\r\x03" + f"exec({program!r})\r".encode())
+        plugged.printed("line 19999")
+        tail = port.read_until(b"at the end\r\n>>> ")  # what it finds is old, then there is a hole, then the newest
+    assert b"line 19999 " in tail
+    assert len(tail) < 100_000
+
+
 def test_who_listens_slowly_loses_nothing(plugged: Plugged) -> None:
     with plugged.opened() as port:
         port.write(b"\r\x03\r\x01")
