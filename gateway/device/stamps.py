@@ -52,6 +52,8 @@ CONTINUE_MS: Final = 2_000
 """A stored zero that differs from the wall clock by more is not explained by drift."""
 SETTLE_MS: Final = 10_000
 """For so long after the first exchange a better one replaces its error; what comes later is drift."""
+ALONE_MS: Final = 600_000
+"""So long before the first exchange of a boot that sleeps, its clock may be half a minute off."""
 _NEVER: Final = -(1 << 63)
 SILENT_MS: Final = 30_000
 """A boot that has answered no clock question for so long, while the wall clock was trusted, is taken to answer none."""
@@ -75,6 +77,8 @@ class BootTime:
         """As the store had it at the last hello: exact to a few milliseconds."""
         self.moved_ms: int | None = None
         """By how much the wall clock differed from a stored zero, where that is more than drift; for the log."""
+        self._exchanged: Known | None = None
+        """Of a boot that sleeps: as the best exchange of the connection before had it."""
         self._newest_t_ms = 0
         self._anchor_ms: int | None = None
         """Unix milliseconds at monotonic zero, as the wall clock had it when the boot was anchored."""
@@ -98,7 +102,7 @@ class BootTime:
         self._owed_from: tuple[int, Mark | None] | None = None
         """Time of the first record that is owed, and the mark before it; None where another process stamped it."""
         self._unwatched = False
-        """Some of that is for ever: taken behind the last exchange of a boot that slept and has ended."""
+        """Some of that is for ever: see `unwatched`."""
         self._asked = False
         """A correction is under way."""
         self._corrections: list[int] = []
@@ -137,8 +141,12 @@ class BootTime:
 
     def clock_went_on(self) -> None:
         """A new connection."""
-        if self.sleeps:
-            self.clock.slept()
+        best = self.clock.best
+        if not self.sleeps:
+            return
+        if best is not None and self._anchor_ms is not None:
+            self._exchanged = Known(best.device_t_ms, best.offset_ms + self._anchor_ms)
+        self.clock.slept()
 
     def exchange(self, exchange: Exchange, now: Now) -> Exchange:
         """Take an answer into account; returns the best. Call `settle` next, of all boots."""
@@ -189,23 +197,29 @@ class BootTime:
         return offset_ms, Quality.ESTIMATED
 
     def since(self, before: Mark | None) -> tuple[Known, Known] | None:
-        """Of a boot that sleeps: between what its clock is known to have drifted. None: it is not known."""
+        """Of a boot that sleeps: between what its clock is known to have drifted, the newest record or the exchange
+        before the connection, and this one's. None: it is not known."""
         best = self.clock.best
-        if not self.sleeps or before is None or before.round is not None or best is None or self._anchor_ms is None:
+        if not self.sleeps or best is None or self._anchor_ms is None:
             return None
-        since = Known(before.t_ms, before.offset_ms)
         until = Known(best.device_t_ms, best.offset_ms + self._anchor_ms)
-        return (since, until) if goes_forward(since, until) else None
+        found = [known for known in (self._known(before), self._exchanged) if known and goes_forward(known, until)]
+        return (max(found), until) if found else None
 
     def unwatched(self, first_t_ms: int, last_t_ms: int, before: Mark | None, now: Now) -> int | None:
-        """The offset of what no exchange will ever tell the time of: the boot slept, and ended before the next one. It
-        was taken before the next boot began. None: it is not so."""
+        """The offset of what a boot that sleeps took with a known time on one side of it alone, and far away: nothing
+        will ever tell how wrong its clock was there. None: it is not so."""
         best = self.clock.best
-        if not self.sleeps or self.next is None or best is None or last_t_ms <= best.device_t_ms + SETTLE_MS:
+        if not self.sleeps or best is None:
+            return None
+        offset_ms = self.zero_ms(now)
+        known = self.since(before)
+        if self.next is not None and last_t_ms > best.device_t_ms + SETTLE_MS:  # behind the last: it had ended by then
+            offset_ms = min(offset_ms, self.next.zero_ms(now) - max(self._newest_t_ms, last_t_ms))
+        elif (known[0].t_ms if known else best.device_t_ms) - first_t_ms <= ALONE_MS:
             return None
         self._unwatched = True
-        latest_ms = self.next.zero_ms(now) - max(self._newest_t_ms, last_t_ms)
-        return max(min(self.zero_ms(now), latest_ms), self._bound_ms(first_t_ms, before))
+        return max(offset_ms, self._bound_ms(first_t_ms, before))
 
     def mark_of(self, t_ms: int, offset_ms: int, quality: Quality) -> Mark:
         """The mark of a record that was stamped so just now."""
@@ -314,6 +328,14 @@ class BootTime:
             self._silent_from_ms = now.monotonic_ms
         if self.next is not None or now.monotonic_ms >= self._silent_from_ms + SILENT_MS:
             self._guess_ms, self._unsure = now.wall_offset_ms, False
+
+    def _known(self, mark: Mark | None) -> Known | None:
+        """Where that record lies, if that does not move any more."""
+        if mark is None:
+            return None
+        if mark.round is None:
+            return Known(mark.t_ms, mark.offset_ms)
+        return Known(mark.t_ms, self._corrections[mark.round]) if mark.round < len(self._corrections) else None
 
     def _bound_ms(self, first_t_ms: int | None, before: Mark | None) -> int:
         """The lowest offset with which what was measured from `first_t_ms` on does not come before that mark."""

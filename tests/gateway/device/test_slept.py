@@ -137,6 +137,24 @@ def test_what_was_taken_behind_the_last_exchange_of_a_boot_that_ended_is_an_esti
     assert world.qualities(2) == {Quality.SYNCED}
 
 
+def test_what_was_taken_long_before_the_first_exchange_is_an_estimate() -> None:
+    world = Sleeper(lambda: 1.05)
+    world.sleep(18)  # three hours without a gateway
+    world.deliver(limit=4)
+    qualities = [row.quality for row in world.rows()]
+    assert qualities[:16] == [Quality.ESTIMATED] * 16
+    assert world.error_ms() <= 0.05 * 3 * HOUR_MS
+    assert world.in_order(1)
+    for _ in range(2):
+        world.settle()
+        world.sleep(6)
+        world.deliver()
+    assert {row.moves for row in world.rows()} == {0}
+    assert {row.quality for row in world.rows()[18:]} == {Quality.SYNCED}
+    later = [row for row in world.rows() if row.seq >= 18]
+    assert max(abs(row.at_ms - world.taken[world.boots[0].id, row.seq]) for row in later) <= 50
+
+
 def test_the_bound_of_a_power_cut_reckons_with_the_boards_clock() -> None:
     """One that is fast says that its newest record is later than it was: what was lost then fits in no less."""
     world = Sleeper(lambda: 1.05)
