@@ -9,7 +9,7 @@ from micropython import const
 _PATIENCE_MS = const(20000)  # without anything acknowledged: joining takes 2 to 5 s, TLS 1 to 3
 _LONGEST_MS = const(600000)  # what is not sent then is for the next time
 LINGER_MS = const(250)  # when all is acknowledged: commands that have waited come right behind `welcome`
-_EARLY_MS = const(2000)  # a wake that comes so little before its time does not leave it to the next one
+_EARLY_MS = const(5000)  # a wake that comes so little before its time does not leave it to the next one
 _FIRST_RETRY_MS = const(60000)
 _LAST_RETRY_MS = const(3600000)
 
