@@ -32,6 +32,10 @@ _A_TOKEN = "t" * 43
 """As long as one: for the plan, before there is one."""
 
 
+class TooOld(ConfigError):
+    """The board's MicroPython cannot run the firmware."""
+
+
 class NotHere(ConfigError):
     """It is flashed, and does not come to the gateway. The text says what to do."""
 
@@ -53,6 +57,13 @@ def flash(
         Path | None,
         typer.Option("--wifi-file", metavar="FILE", help="Wi-Fi networks, in TOML: [[wifi]] with ssid and password."),
     ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option("--image", metavar="FILE", help="MicroPython for a board without, instead of the official one."),
+    ] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", metavar="HEX", help="What the SHA-256 of --image is.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
     config: ConfigFile = None,
@@ -63,23 +74,54 @@ def flash(
     Writes only what differs, and checks it. Running it again repairs a board, whatever state it is in, and it stays the
     same device. Wi-Fi is asked for, or read from MPY_GATEWAY_WIFI_SSID and MPY_GATEWAY_WIFI_PASSWORD, or --wifi-file.
 
+    A board without MicroPython, or with one too old, gets it if you like.
+
     Example: mpy-gateway flash --node climate-node --name greenhouse
     """
     from gateway.cli.common import read_config
-    from gateway.provision.wifi import find_networks, read_networks
+    from gateway.cli.micropython import Source, put_micropython
+    from gateway.provision.usb import Silent
+    from gateway.provision.wifi import read_networks
 
     if wifi_file:
         read_networks(wifi_file)  # an error in it is better said before a board is stopped
     target = _target(read_config(config, state, None), node, name, port)
+    doing = _Doing(replace, wifi_file, dry_run, yes)
+    try:
+        _bring(target, doing)
+    except (Silent, TooOld) as need:
+        if dry_run:
+            raise
+        source = Source(image, sha256, target.config.state / "images")
+        put_micropython(
+            target.port, target.profile.board.chip, source, why=str(need), erase=isinstance(need, Silent), yes=yes
+        )
+        _bring(target, doing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Doing:
+    """How it is to be done."""
+
+    replace: bool
+    wifi_file: Path | None
+    dry_run: bool
+    yes: bool
+
+
+def _bring(target: _Target, doing: _Doing) -> None:
+    """A board with MicroPython to its first sample."""
+    from gateway.provision.wifi import find_networks
+
     with _stopped_board(target.port) as session:
-        board = _look(session, target, replace=replace)
-        ask = _ask_wifi if not yes and sys.stdin.isatty() else None
-        networks = find_networks(os.environ, wifi_file, board.before.wifi, ask)
+        board = _look(session, target, replace=doing.replace)
+        ask = _ask_wifi if not doing.yes and sys.stdin.isatty() else None
+        networks = find_networks(os.environ, doing.wifi_file, board.before.wifi, ask)
         plan = _plan(target, board, networks)
         _show(target, board, plan, networks)
-        if dry_run:
+        if doing.dry_run:
             return
-        if not yes:
+        if not doing.yes:
             _confirm(session, target, board)
         _carry_out(session, target, board, plan, networks)
         _wait(session, target)
@@ -216,7 +258,7 @@ def _look(session: Session, target: _Target, *, replace: bool) -> _Board:
     facts = session.facts()
     version = ".".join(map(str, facts.version))
     if facts.version < OLDEST or facts.mpy != MPY_VERSION:
-        raise ConfigError(f"the board has MicroPython {version}, and needs 1.25 or newer that loads .mpy files")
+        raise TooOld(f"the board has MicroPython {version}, and needs 1.25 or newer that loads .mpy files")
     chip = target.profile.board.chip
     if facts.chip and facts.chip != chip:
         raise ConfigError(

@@ -30,7 +30,7 @@ class Release:
         return f"https://micropython.org/resources/firmware/{self.file}"
 
 
-RELEASES: Final = {
+RELEASES: Final[dict[str, Release]] = {
     "esp32": Release(
         "1.29.0",
         "ESP32_GENERIC-20260824-v1.29.0.bin",

@@ -39,6 +39,8 @@ _BANNER: Final = b"raw REPL; CTRL-B to exit\r\n"
 _CTRL_A, _CTRL_C, _CTRL_D = b"\x01", b"\x03", b"\x04"
 _ENOSPC: Final = 28
 _HEARD_BYTES: Final = 4000
+_NO_PROGRAM: Final = re.compile(rb"invalid header: 0x|flash read err, 1000|ets_main\.c \d+")
+"""What an ESP32's ROM says, over and over, where there is nothing to start."""
 _QUIET_S: Final = 0.03
 _PATIENCE, _TOOLS = Path(__file__).with_name("on_board.py").read_text("utf-8").split("\n# --\n")
 """What runs on the board for us: for its watchdog, before anything that takes long; then the rest."""
@@ -213,6 +215,10 @@ class Session:
     def _no_repl(self) -> UsbError:
         whole = self._heard.rpartition(b"\n")[0] or self._heard  # the last line may be half of one
         lines = [line.strip() for line in whole.decode("utf-8", "replace").splitlines() if line.strip()]
+        if _NO_PROGRAM.search(self._heard):
+            return Silent(
+                f"there is no MicroPython on the board at {self.port}: its flash is empty, or holds no program"
+            )
         if not lines:
             return Silent(
                 f"nothing answers on {self.port}: there is no MicroPython on the board, or its program hangs. Press "
