@@ -10,6 +10,7 @@ import os
 import random
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +20,14 @@ import pytest
 
 from gateway import cli
 from gateway.cli import arrival
+from gateway.emulator import EmulatedBoard
+from gateway.profile import find_node, load_profile
+from gateway.profile.locate import nodes
 from gateway.provision import usb
 from gateway.provision.firmware import board_files
 from gateway.provision.plan import MAIN, Found, is_ours
 from gateway.provision.usb import Progress, Session
-from tests.bench_board import PATH, PROFILE, WIFI, BenchBoard, bench_board
+from tests.bench_board import PATH, PROFILE, WIFI, BenchBoard, EmulatedBench, bench_board
 from tests.flow.commands import command, mpy_gateway, running_gateway
 from tests.gateway.provision.test_usb import FILL
 
@@ -40,8 +44,8 @@ class House(SimpleNamespace):
     environment: dict[str, str]
 
     def words(self, *more: str, name: str = NAME) -> list[str]:
-        line = ["flash", self.board.port, "--node", "climate-node", "--name", name, "--state", str(self.state), "--yes"]
-        return [*line, *more]
+        line = ["flash", self.board.port, "--node", "climate-node", "--name", name, "--state", str(self.state)]
+        return [*line, *(more or ["--yes"])]
 
     def devices(self) -> dict[str, dict[str, object]]:
         ended = mpy_gateway("devices", "list", "--json", "--state", str(self.state))
@@ -90,9 +94,7 @@ def test_a_blank_board_is_flashed_to_its_first_sample(house: House) -> None:
     """As its user runs it: a process of its own, whose arguments everybody can read."""
     house.board.wipe()
     began = time.monotonic()
-    ended = subprocess.run(
-        command(*house.words()), capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ)
-    )
+    ended = mpy_gateway_here(*house.words())
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert_works(ended.stdout)
     assert re.search(r"files +\d+ to write", ended.stdout)
@@ -126,7 +128,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(house: House, flash)
         session.write("/device/link.mpy", b"old")
         session.write("/device/gone.py", b"old")
         before = session.files()
-    code, said = flash("--dry-run")
+    code, said = flash("--dry-run", "--yes")
     assert code == 0, said
     assert re.search(r"files +2 to write .*2 to remove", said), said
     assert "flashed" not in said
@@ -228,6 +230,43 @@ def test_a_board_that_is_unplugged_half_way_is_repaired(house: House, flash, mon
     assert_works(said)
 
 
+def test_somebody_elses_program_is_not_replaced_without_a_word(
+    house: House, flash, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = b"print('mine')\n"
+    house.board.wipe(main=mine, boot=b"# This file is executed on every boot\n")
+    code, said = flash("--name", NAME)
+    assert code == 1
+    assert "the board has a program of its own (/main.py): say --yes" in said
+    assert on_board(house.board)[MAIN] == Found.of(mine)
+    answers = person(monkeypatch, "y")
+    monkeypatch.delenv("MPY_GATEWAY_WIFI_SSID")
+    answers += [WIFI["ssid"], WIFI["password"]]
+    code, said = flash("--name", NAME)
+    assert code == 0, said
+    assert_works(said)
+
+
+def person(patch: pytest.MonkeyPatch, confirms: str) -> list[str]:
+    """Somebody at a terminal, who says what is in the list that is returned, and confirms so."""
+    says: list[str] = []
+    patch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    patch.setattr("typer.prompt", lambda *_, **options: says.pop(0) or options["default"])
+    patch.setattr("typer.confirm", lambda *_, **__: confirms == "y")
+    return says
+
+
+def test_a_person_at_a_terminal_is_offered_what_the_board_knows(
+    house: House, flash, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = person(monkeypatch, "n")
+    monkeypatch.delenv("MPY_GATEWAY_WIFI_SSID")
+    answers += ["", ""]  # Enter twice
+    code, said = flash("--name", NAME)
+    assert code == 0, said
+    assert re.search(r"files +all \d+ are as they should be", said), said
+
+
 def test_a_token_that_the_gateway_takes_no_more_is_replaced(house: House, flash) -> None:
     mpy_gateway("devices", "revoke", NAME, "--state", str(house.state))
     code, said = flash()
@@ -294,6 +333,63 @@ def test_a_gateway_that_is_not_reached_is_a_sentence(house: House, flash, monkey
         file.write_text(written)
     assert code == 1
     assert re.search(r"is flashed, but the board does not reach the gateway: .*port open in the firewall", said), said
+
+
+def test_a_token_that_is_refused_is_a_sentence(house: House, flash, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway that runs there is not the one whose data this command found."""
+    house.board.wipe()
+
+    async def settle(*_: object) -> str:
+        return "x" * 43
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.provision.identity.settle", settle)
+        code, said = flash()
+    assert code == 1
+    assert "the gateway does not know the board's token" in said
+    code, said = flash()
+    assert code == 0, said
+    assert_works(said)
+
+
+@pytest.mark.campaign
+def test_another_gateway_at_that_address_is_a_sentence(house: House, flash, tmp_path: Path) -> None:
+    """Its certificate is not of the authority that the board was given."""
+    file = house.state / "run.json"
+    written = file.read_text()
+    with running_gateway(tmp_path / "other", "devices.tls=true") as other:
+        file.write_text(json.dumps(json.loads(written) | {"devices_url": other.run["devices_url"]}))
+        try:
+            code, said = flash()
+        finally:
+            file.write_text(written)
+    assert code == 1
+    assert "another gateway answers at the address the board was given" in said
+    code, said = flash()
+    assert code == 0, said
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("node", nodes())
+def test_every_node_is_flashed_to_its_first_sample(house: House, tmp_path: Path, node: str) -> None:
+    path = find_node(node)
+    board = EmulatedBoard(
+        load_profile(path), path.parent, {}, directory=tmp_path / "b", seed=5, serial=True, blank=True, air=[WIFI]
+    )
+    bench = EmulatedBench(board)
+    try:
+        ended = mpy_gateway_here(
+            "flash", bench.port, "--node", node, "--name", node, "--state", str(house.state), "--yes"
+        )
+    finally:
+        bench.end()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert re.search(rf"sample +[\d:.]+ {node} #\d+ \w+=", ended.stdout), ended.stdout
+
+
+def mpy_gateway_here(*words: str) -> subprocess.CompletedProcess[str]:
+    """With the Wi-Fi of this environment."""
+    return subprocess.run(command(*words), capture_output=True, text=True, timeout=120, check=False, env=os.environ)
 
 
 def test_a_taken_name_is_refused_unless_the_board_takes_its_place(house: House, flash) -> None:
