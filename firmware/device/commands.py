@@ -172,8 +172,8 @@ class Commands:
             kept[3] = False
 
     def at_rest(self):
-        """Whether nothing is under way, so that the board may go to sleep."""
-        return not (self._blinks or self._restart_id or self.pending())
+        """Whether nothing is under way. A result that nobody has acknowledged is kept by flash, as over a restart."""
+        return not (self._blinks or self._restart_id)
 
     # -- time ----------------------------------------------------------------------------------------------------------
 

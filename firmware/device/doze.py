@@ -25,6 +25,7 @@ class Sleeper(Node):
         self._errand = None
         self._out = False  # on an errand: Wi-Fi is on
         self._leaving = False  # ... and it is over
+        self._been = False  # one in each wake is enough
         memory = remembered(self._settings["device"])
         slept_ms = 0 if memory is None else port.rtc_ms() - memory.rtc_ms
         self._fresh = memory is None or not self._is_ours(memory, slept_ms)
@@ -97,7 +98,7 @@ class Sleeper(Node):
     def _poll_errand(self, now):
         now_ms = self._clock.uptime_ms()
         if not self._out:
-            if not self._errand.due(now_ms, self._crowded()):
+            if self._been or not self._errand.due(now_ms, self._crowded()):
                 return _WAIT_MS
             self._set_out(now_ms)
         wait_ms = self._poll_link(now)
@@ -105,6 +106,7 @@ class Sleeper(Node):
             if not self._link.busy():
                 self._net.off()
                 self._out = self._leaving = False
+                self._been = True
         elif self._errand.over(now_ms, self._link.online(), self._outbox.backlog(), self._nothing_else()):
             self._link.stop(1000, self._sampler.due_ms(now, max(0, self._errand.wait_ms(now_ms))))
             self._leaving = True
@@ -112,10 +114,7 @@ class Sleeper(Node):
         return min(wait_ms, LINGER_MS)
 
     def _set_out(self, now_ms):
-        if self._link is None:
-            self._open_link()
-        else:
-            self._net.on()
+        self._open_link()
         self._out = True
         self._errand.begin(now_ms, self._outbox.backlog())
         self._link.start()
@@ -128,7 +127,8 @@ class Sleeper(Node):
         port.tidy()
 
     def _nothing_else(self):
-        return self._commands.at_rest() and self._link.said_all()
+        """Whether nothing but records is to be sent, or waited for."""
+        return self._commands.at_rest() and not self._commands.pending() and self._link.said_all()
 
     def _wait(self, ms):
         if self._out:

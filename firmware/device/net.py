@@ -172,14 +172,9 @@ class Net:
     def write(self, buf, at, size):
         return self._stream.write(buf, at, size)
 
-    def on(self):
-        """Wi-Fi, which `off` has switched off."""
-        self._wlan.active(True)
-
     def off(self):
+        """Wi-Fi, for good."""
         self.close()
-        self._joined = self._rest_until = None
-        self._next = 0
         self._wlan.active(False)
 
     def close(self):
