@@ -525,7 +525,9 @@ class EmulatedBoard:
                 circuit["main"] = not stays_raw and ending != "interrupted"
                 ending = await self._boot(interpreter, page, circuit, _CAUSES[ending])
         except Exception as error:  # the edge of the task: whoever waits in start() hears it, later the log does
-            if self._up.done():
+            if self._up.done() and isinstance(error, BoardFailed):
+                log.error("%s", error)
+            elif self._up.done():
                 log.exception("%s: the emulated board stands still", self.name)
             else:
                 self._up.set_exception(error)

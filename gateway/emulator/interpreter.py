@@ -16,7 +16,7 @@ from typing import Final
 from gateway.errors import ConfigError
 
 OLDEST: Final = (1, 25)
-RAW_REPL: Final = (1, 29)
+RAW_REPL: Final = (1, 27)
 """The first whose unix port has it."""
 _LAUNCHER: Final = Path(__file__).with_name("launch.py")
 

@@ -24,19 +24,20 @@ def boards_of(report: Path, program: subprocess.Popen[str]) -> list[dict[str, An
     return boards
 
 
+def mpremote(port: str, *rest: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-m", "mpremote", "connect", port, *rest],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
+    return ran.stdout
+
+
 def test_blank_boards_are_flashed_through_their_ports_and_keep_it(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     words = command(
         "emulate", "--blank", "--devices", "2", "--seed", "5", "--state", str(tmp_path), "--report", str(report)
     )
-
-    def mpremote(port: str, *rest: str) -> str:
-        ran = subprocess.run(
-            [sys.executable, "-m", "mpremote", "connect", port, *rest],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20, check=False,
-        )  # fmt: skip
-        assert ran.returncode == 0, ran.stdout
-        return ran.stdout
 
     for run in (1, 2):
         program = subprocess.Popen(
@@ -59,6 +60,23 @@ def test_blank_boards_are_flashed_through_their_ports_and_keep_it(tmp_path: Path
         assert f"{first['id']:<32} {first['port']}\n" in printed
         assert not report.exists()
         assert not os.path.exists(first["port"])
+
+
+def test_a_board_that_does_not_start_again_is_said_and_the_others_go_on(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    words = command("emulate", "--blank", "--devices", "2", "--state", str(tmp_path), "--report", str(report))
+    program = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment())
+    try:
+        first, second = boards_of(report, program)
+        (tmp_path / "boards" / f"climate-node-{first['id']}" / "flash.img").unlink()
+        mpremote(first["port"], "resume", "reset")
+        assert program.stdout is not None
+        said = f"{first['id']}: the emulated board is off and does not start again"
+        assert any(said in line for line in iter(program.stdout.readline, ""))
+        assert mpremote(second["port"], "eval", "1 + 1") == "2\n"
+    finally:
+        program.send_signal(signal.SIGINT)
+        program.communicate(timeout=10)
 
 
 def test_a_report_that_cannot_be_written_is_said_before_anything_starts(tmp_path: Path) -> None:
