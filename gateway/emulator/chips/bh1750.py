@@ -32,7 +32,7 @@ class Chip(_Chip):
             self.mtreg = self.mtreg & 0xE0 | command & 31
         elif command >> 3 == 0b01000:
             self.mtreg = self.mtreg & 31 | (command & 7) << 5
-        elif command in (_POWER_DOWN, _POWER_ON):
+        elif command == _POWER_DOWN or command == _POWER_ON:
             self._on = command == _POWER_ON
             self._mode = 0
         elif command == _RESET:

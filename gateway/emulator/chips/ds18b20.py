@@ -22,6 +22,7 @@ class Chip(OneWireChip):
         super().__init__(config, seed)
         self.eeprom = bytearray((0x4B, 0x46, 0x7F))  # TH, TL, configuration: 12 bits
         self.pad = bytearray(9)
+        self._sealed = memoryview(self.pad)[:8]
         self.pad[2:5] = self.eeprom
         self.pad[5], self.pad[6], self.pad[7] = 0xFF, 0x0C, 0x10
         self._put(_POWER_ON)
@@ -37,7 +38,7 @@ class Chip(OneWireChip):
         self._seal()
 
     def _seal(self):
-        self.pad[8] = self._crc8(memoryview(self.pad)[:8])
+        self.pad[8] = self._crc8(self._sealed)
 
     def chosen(self):
         self._settle()

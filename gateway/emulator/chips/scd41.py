@@ -27,13 +27,13 @@ _NEW = 0x8006
 
 
 def crc8(high, low):
-    crc = 0xFF
-    for byte in (high, low):
-        crc ^= byte
-        for _ in range(8):
-            crc <<= 1
-            if crc & 0x100:
-                crc ^= 0x131
+    crc = 0xFF ^ high
+    for turn in range(16):
+        if turn == 8:
+            crc ^= low
+        crc <<= 1
+        if crc & 0x100:
+            crc ^= 0x131
     return crc
 
 
@@ -61,7 +61,7 @@ class Chip(_Chip):
             raise OSError(_NACK)
         self._size = 0
         self._ready_us = now_us + 1000
-        if command in (_START, _START_LOW_POWER):
+        if command == _START or command == _START_LOW_POWER:
             self._period_us = (5000000 if command == _START else 30000000) * (1000000 + self.off_ppm) // 1000000
             self._start_us = now_us
             self._read = 0
@@ -71,14 +71,15 @@ class Chip(_Chip):
         elif command == _READ:
             self._measure()
         elif command == _DATA_READY:
-            self._give(_NEW if self._newest() > self._read else _NOTHING_NEW)
+            self._give(0, _NEW if self._newest() > self._read else _NOTHING_NEW)
         elif command == _SERIAL_NUMBER:
-            self._give(*self.serial)
+            for number in range(3):
+                self._give(number, self.serial[number])
         elif command == _REINIT:
             self.power_on()
             self._ready_us = now_us + 20000
         elif command in _GETS:
-            self._give(self.settings[_GETS[command]])
+            self._give(0, self.settings[_GETS[command]])
         elif command == _SET_PRESSURE or command in self.settings:
             self._set(command, data)
         else:
@@ -100,13 +101,13 @@ class Chip(_Chip):
         else:
             self.settings[command] = word
 
-    def _give(self, *words):
-        for number, word in enumerate(words):
-            at = 3 * number
-            self._answer[at] = word >> 8
-            self._answer[at + 1] = word & 255
-            self._answer[at + 2] = crc8(word >> 8, word & 255)
-        self._size = 3 * len(words)
+    def _give(self, number, word):
+        """The next word of the answer, from 0."""
+        at = 3 * number
+        self._answer[at] = word >> 8
+        self._answer[at + 1] = word & 255
+        self._answer[at + 2] = crc8(word >> 8, word & 255)
+        self._size = at + 3
 
     # Measuring.
 
@@ -125,9 +126,12 @@ class Chip(_Chip):
         warmer = 4000 - self.settings[_SET_OFFSET] * 175000 // 65536  # it warms itself, and counts that off (3.6.1)
         milli = self.signal("temperature", signals.room_mc(t_ms, self.seed) + self.random.noise(30), age_ms) + warmer
         mrh = self.signal("humidity", signals.room_mrh(t_ms, self.seed) + self.random.noise(150), age_ms)
-        words = (_word(ppm), _word(((milli + 45000) * 65535 + 87500) // 175000), _word((mrh * 65535 + 50000) // 100000))
-        self._give(*words)
-        self.taken(self._values(*words) if self.keeps_truth() else None)
+        temperature = _word(((milli + 45000) * 65535 + 87500) // 175000)
+        humidity = _word((mrh * 65535 + 50000) // 100000)
+        self._give(0, _word(ppm))
+        self._give(1, temperature)
+        self._give(2, humidity)
+        self.taken(self._values(_word(ppm), temperature, humidity) if self.keeps_truth() else None)
 
     def _values(self, ppm, temperature, humidity):
         """What a perfect driver makes of them (3.5.2)."""

@@ -176,7 +176,7 @@ class OneWireChip(Chip):
                 self._state = self._ASLEEP
             self._at += 1
             return
-        if state not in (self._COMMAND, self._CHOSEN):
+        if state != self._COMMAND and state != self._CHOSEN:
             return
         self._byte |= bit << self._bits
         self._bits += 1
@@ -202,8 +202,12 @@ class OneWireChip(Chip):
         self._at = 0
         if byte == 0xCC:
             self._choose()
+        elif byte == 0x55:
+            self._state = self._MATCH
+        elif byte == 0xF0:
+            self._state = self._SEARCH
         else:
-            self._state = {0x55: self._MATCH, 0xF0: self._SEARCH, 0x33: self._ROM}.get(byte, self._ASLEEP)
+            self._state = self._ROM if byte == 0x33 else self._ASLEEP
 
     def _choose(self):
         self._state = self._CHOSEN
