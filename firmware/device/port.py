@@ -21,7 +21,13 @@ _EARLIEST_MS = 1767225600000  # 2026
 _LATEST_MS = 4102444800000  # 2100
 _WATCHDOG_MS = 30000
 _DEEP_SLEEP = 4  # reset_cause()
-_WATCHDOG_REPL_MS = 24 * 3600 * 1000  # a board's watchdog cannot be stopped, only be given more time
+_WATCHDOG_REPL_MS = 24 * 3600 * 1000  # an ESP32's watchdog cannot be stopped, only be given more time
+# An RP2's takes no more than it counts in 24 bits (MicroPython, ports/rp2/machine_wdt.c), and can be stopped: bit 30 of
+# its CTRL ("RP2040 Datasheet", section 4.7.6; "RP2350 Datasheet", section 12.9).
+_WATCHDOG_RP2_MS = 8388
+_WATCHDOG_RP2040 = 0x40058000
+_WATCHDOG_RP2350 = 0x400D8000
+_WATCHDOG_ENABLED = 1 << 30
 
 
 class _NoWatchdog:
@@ -30,14 +36,24 @@ class _NoWatchdog:
 
 
 def watchdog():
-    """Has a `feed()` that must be called every 30 s, or the board restarts."""
-    return machine.WDT(timeout=_WATCHDOG_MS) if hasattr(machine, "WDT") else _NoWatchdog()
+    """Has a `feed()` that must be called every 30 s (8 s on an RP2), or the board restarts."""
+    if not hasattr(machine, "WDT"):
+        return _NoWatchdog()
+    try:
+        return machine.WDT(timeout=_WATCHDOG_MS)
+    except ValueError:
+        return machine.WDT(timeout=_WATCHDOG_RP2_MS)
 
 
 def relax_watchdog():
-    """Whoever works at the REPL, or copies files, is left alone for a day."""
-    if hasattr(machine, "WDT"):
+    """Whoever works at the REPL, or copies files, is left alone for a day; on an RP2, for good."""
+    if not hasattr(machine, "WDT"):
+        return
+    try:
         machine.WDT(timeout=_WATCHDOG_REPL_MS)
+    except ValueError:
+        at = _WATCHDOG_RP2040 if "RP2040" in os.uname()[4] else _WATCHDOG_RP2350
+        machine.mem32[at] &= ~_WATCHDOG_ENABLED
 
 
 def hardware_id():
@@ -47,7 +63,7 @@ def hardware_id():
 
 def reset_cause():
     """As `machine.reset_cause()` on an ESP32: 1 power on or reset button, 2 restart or crash, 3 watchdog, 4 deep sleep,
-    5 soft reset."""
+    5 soft reset. An RP2 knows 1 and 3 alone, and restarts by its watchdog."""
     return machine.reset_cause()
 
 
