@@ -140,6 +140,7 @@ class Board:
         """What the gateway has stored, with the name of the sensor, in order."""
         self.events: list[tuple[str, str | None]] = []
         """Code and sensor of what the board told, such as ("sensor.failed", "soil")."""
+        self._newest: dict[str, float] = {}
         self._gateway = gateway
         self._thread = thread
         self._sensors = {
@@ -204,6 +205,10 @@ class Board:
 
     # What the gateway has.
 
+    def value(self, quantity: str) -> float | None:
+        """The newest that the gateway has stored; None where there is none yet."""
+        return self._newest.get(quantity)
+
     def wait_for_samples(self, sensor: str, count: int = 1, timeout_s: float = 20) -> list[Measured]:
         """The next samples of `sensor` that are taken from now on, once the gateway has stored them. Raises
         TimeoutError."""
@@ -239,6 +244,7 @@ class Board:
                 if isinstance(record, Event):
                     self.events.append((record.code, record.sensor))
                 elif isinstance(record, Sample):
+                    self._newest |= record.values
                     refused = {one.quantity: one.reason for one in record.refused}
                     named = next(
                         (self._sensors[name] for name in (*record.values, *refused) if name in self._sensors), ""

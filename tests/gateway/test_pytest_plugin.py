@@ -30,7 +30,7 @@ def test_the_example_in_the_readme_passes_and_what_fails_says_why(tmp_path: Path
         "    mpy_board('climate-node', name='late').wait_for_event('no.such', timeout_s=0.2)\n"
     )
     ran = pytest_in(tmp_path)
-    assert "1 failed, 1 passed" in ran.stdout, ran.stdout + ran.stderr
+    assert "1 failed, 2 passed" in ran.stdout, ran.stdout + ran.stderr
     assert "TimeoutError: no no.such within 0.2 s. The board's last lines:" in ran.stdout
     assert "info late, boot 1 (" in ran.stdout
 
