@@ -10,7 +10,7 @@ more. A clock some percent off is met within seconds; from then on samples neith
 
 from micropython import const
 
-_ONE = const(4096)  # parts of a millisecond: products stay below 2^30, a board's small ints
+_ONE = const(4096)  # parts of a millisecond: products stay below 2^30, a board's small ints (of periods of up to 0.4 s)
 _ONE_BITS = const(12)
 _FIRST = const(3)  # bursts that what the data sheet says of the clock is worth
 _MEMORY = const(64)

@@ -176,3 +176,30 @@ def test_each_fault_says_what_it_is_and_passes(tmp_path: Path, interpreter: Inte
                 await printed(board, said)
 
     run(flow())
+
+
+SEARCH = """
+import sys
+class Pin:
+    OPEN_DRAIN = PULL_UP = 1
+    _id = 4
+    def init(self, *_): pass
+class machine: pass
+machine.Pin = Pin
+sys.modules["machine"] = machine
+import chips, hardware, json, onewire
+class Chip(chips.OneWireChip):
+    def fault(self): return 0
+wire = onewire.OneWire(Pin())
+agree = []
+for count in (0, 1, 2, 3, 17):
+    hardware.onewire_chips[4] = [Chip({"name": "one"}, 7 + seed) for seed in range(count)]
+    here = sorted(chip.rom for chip in hardware.onewire_chips[4])
+    found = wire.scan()
+    agree.append(sorted(bytes(rom) for rom in found) == here and not any(wire.crc8(rom) for rom in found))
+print(json.dumps(agree))
+"""
+
+
+def test_a_search_finds_every_chip_once(interpreter: Interpreter) -> None:
+    assert json.loads(micropython(interpreter, SEARCH)) == [True] * 5
