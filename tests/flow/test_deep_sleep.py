@@ -87,31 +87,34 @@ def test_a_board_sleeps_wakes_and_delivers_with_a_gateway_that_is_there_away_and
 
 @pytest.mark.campaign
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("rate", [0.95, 1.05])
-def test_samples_have_their_true_time_though_the_clock_of_a_sleeping_board_is_wrong(
-    tmp_path: Path, rate: float
-) -> None:
+def test_samples_have_their_true_time_though_the_clock_of_a_sleeping_board_is_wrong(tmp_path: Path) -> None:
     """5 % off for 30 s of sleep are 1.5 s; that is what the first sample behind a connection would be off."""
 
     async def flow() -> None:
         with system(tmp_path) as (broker, gateway, port):
-            profile = sleepy_node(tmp_path, send_every_s=30)
-            token = add_device("greenhouse", profile, gateway.state)
-            board = make_board(tmp_path / "board", profile, token, port, files=sleepless(), sleep_factor=rate)
             subscriber = Subscriber(broker.port)
+            profile = sleepy_node(tmp_path, send_every_s=30)
+            boards = []
+            for name, rate in (("slow", 0.95), ("fast", 1.05)):
+                token = await asyncio.to_thread(add_device, name, profile, gateway.state)
+                boards.append(
+                    make_board(tmp_path / name, profile, token, port, device=name, files=sleepless(), sleep_factor=rate)
+                )
             try:
-                await board.start()
-                await asyncio.sleep(95)
-                outcome = await end(board, subscriber)
-                kept_its_promise(outcome)
-                assert outcome.delivered >= 18
-                assert outcome.worst_time_ms <= 300
-                first = next(boot_id for boot_id, number in board.boot_ids.items() if number == 1)
-                qualities = {quality for _, quality, _ in subscriber.of().boots[first].samples.values()}
-                assert qualities == {"synced"}
+                await asyncio.gather(*(board.start() for board in boards))
+                await asyncio.sleep(65)
+                for board in boards:
+                    outcome = await end(board, subscriber)
+                    kept_its_promise(outcome)
+                    assert outcome.delivered >= 10
+                    assert outcome.worst_time_ms <= 300
+                    first = next(boot_id for boot_id, number in board.boot_ids.items() if number == 1)
+                    qualities = {quality for _, quality, _ in subscriber.of(board.name).boots[first].samples.values()}
+                    assert qualities == {"synced"}
             finally:
                 subscriber.close()
-                await board.power_cut()
+                for board in boards:
+                    await board.power_cut()
 
     run(flow(), timeout_s=140)
 
@@ -133,33 +136,30 @@ async def live_dangerously(board: NamedBoots, proxy: FaultProxy, rounds: int, ch
 
 @pytest.mark.campaign
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("setting", ["unsent", "none"])
-def test_power_cuts_at_any_moment_lose_no_more_than_they_own_up_to(tmp_path: Path, setting: str) -> None:
+def test_power_cuts_at_any_moment_lose_no_more_than_they_own_up_to(tmp_path: Path) -> None:
     async def flow() -> None:
-        with system(tmp_path) as (broker, gateway, port):
+        with system(tmp_path) as (broker, gateway, port), contextlib.ExitStack() as stack:
             subscriber = Subscriber(broker.port)
-            profile = sleepy_node(tmp_path, power_loss=setting, send_every_s=15)
-            boards = []
-            with contextlib.ExitStack() as stack:
-                stack.callback(subscriber.close)
-                for number in range(3):
-                    name = f"board-{number}"
-                    proxy = stack.enter_context(FaultProxy(port))
-                    token = await asyncio.to_thread(add_device, name, profile, gateway.state)
-                    board = make_board(
-                        tmp_path / name, profile, token, proxy.port, device=name, seed=10 + number, files=sleepless(),
-                        sleep_factor=40,
-                    )  # fmt: skip
-                    boards.append((board, proxy))
-                try:
-                    lives = (live_dangerously(b, p, 12, random.Random(f"{setting} {b.name}")) for b, p in boards)
-                    await asyncio.gather(*lives)
-                    for board, _ in boards:
-                        outcome = await end(board, subscriber, setting)
-                        kept_its_promise(outcome)
-                        assert board.boots > len(board.boot_ids) >= 6, "it slept, and its power was cut"
-                finally:
-                    for board, _ in boards:
-                        await board.power_cut()
+            stack.callback(subscriber.close)
+            boards: list[tuple[NamedBoots, FaultProxy, str]] = []
+            for number, setting in enumerate(("unsent", "none", "unsent", "none")):
+                name = f"{setting}-{number}"
+                profile = sleepy_node(tmp_path / setting, power_loss=setting, send_every_s=15)
+                proxy = stack.enter_context(FaultProxy(port))
+                token = await asyncio.to_thread(add_device, name, profile, gateway.state)
+                board = make_board(
+                    tmp_path / name, profile, token, proxy.port, device=name, seed=10 + number, files=sleepless(),
+                    sleep_factor=40,
+                )  # fmt: skip
+                boards.append((board, proxy, setting))
+            try:
+                await asyncio.gather(*(live_dangerously(b, p, 12, random.Random(b.name)) for b, p, _ in boards))
+                for board, _, setting in boards:
+                    outcome = await end(board, subscriber, setting)
+                    kept_its_promise(outcome)
+                    assert board.boots > len(board.boot_ids) >= 6, "it slept, and its power was cut"
+            finally:
+                for board, _, _ in boards:
+                    await board.power_cut()
 
     run(flow(), timeout_s=190)
