@@ -19,7 +19,7 @@ class Scripts:
         self._last = array("l", [0] * quantities)
         self._known = bytearray(quantities)  # whether `_last` holds anything
 
-    def value(self, header_at, default, random, age_ms):
+    def value(self, header_at, default, random, age_ms=0):
         """What the quantity with this header was `age_ms` ago, in thousandths of its unit."""
         header = self._get(header_at)
         while header & _PLACE:
