@@ -194,17 +194,20 @@ def _address(config: Config, running: RunningGateway | None, port: str) -> tuple
     """Where the board finds the gateway. Raises ConfigError where it cannot."""
     from gateway.config import is_loopback
     from gateway.provision.ports import is_emulated
-    from gateway.tls.names import reachable
+    from gateway.tls.names import WILDCARDS, reachable
 
     if running is not None:
         url = urlsplit(running.run["devices_url"])
         host, door = url.hostname or "", url.port or 0
     else:
-        host, door = reachable(config.devices.host), config.devices.port
+        host, door = config.devices.host, config.devices.port
     if door == 0:
         raise ConfigError(
             "the gateway takes another port at each start (devices.port = 0): start it first, mpy-gateway run"
         )
+    host = reachable(host)
+    if host in WILDCARDS:
+        host = "127.0.0.1"  # a machine without a network
     if is_loopback(host) and not is_emulated(port):  # which is on this very machine
         raise ConfigError(
             f'a board cannot reach the gateway at {host}: set devices.host = "0.0.0.0" in mpy-gateway.toml, start the '

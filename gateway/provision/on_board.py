@@ -49,7 +49,7 @@ def facts():
         "mpy": getattr(sys.implementation, "_mpy", 0) & 255,
         "flash_bytes": size,
         "files_bytes": v[1] * v[2],
-        "free_bytes": v[1] * v[3],
+        "free_bytes": v[1] * v[3] if v[3] <= v[2] else 0,  # of a full littlefs it wraps below 0
         "memory_bytes": gc.mem_free(),
     }
 

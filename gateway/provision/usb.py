@@ -326,7 +326,10 @@ class Session:
     def _failure(self, traceback: str) -> UsbError:
         last = traceback.strip().splitlines()[-1] if traceback.strip() else "nothing"
         if f"OSError: {_ENOSPC}" in last or "ENOSPC" in last:
-            return BoardFull(f"the flash of the board at {self.port} is full")
+            return BoardFull(
+                f"the flash of the board at {self.port} is full: remove files of your own, or empty it with "
+                f"`mpy-gateway erase {self.port}`; then run the same command again"
+            )
         if "VerifyError" in last:
             return BoardError(
                 f"what arrived on the board at {self.port} is not what was sent: try another cable or port, and again"
