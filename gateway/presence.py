@@ -81,6 +81,16 @@ class ConnectionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine:
+    """What a device put into its log. `uptime_ms`: by its own clock; `at_ms`: when it came."""
+
+    level: str
+    text: str
+    uptime_ms: int | None
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class PresenceChange:
     """Something changed about `device`. `connection` is None while it is not connected; `asleep`: as it announced.
     `latest` holds what came ahead of a backlog since the last change: the newest time, and values that are not stored
@@ -105,6 +115,7 @@ class Presence:
         self._connections: dict[str, ConnectionInfo] = {}
         self._naps: dict[str, _Nap] = {}
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
+        self._hearers: list[Callable[[str, LogLine], None]] = []
 
     def connected(self, connection: ConnectionInfo) -> None:
         """Takes the place of an older connection of the same device; itself older, it is ignored."""
@@ -153,6 +164,15 @@ class Presence:
     def latest(self, device: str, at_ms: int, values: dict[str, float]) -> None:
         """Provisional values taken at `at_ms`, from a `latest` frame."""
         self._tell(device, (at_ms, values))
+
+    def say(self, device: str, line: LogLine) -> None:
+        """A line of a device's log: who listens gets it now, nobody later."""
+        for hearer in self._hearers:
+            hearer(device, line)
+
+    def hear(self, hearer: Callable[[str, LogLine], None]) -> None:
+        """Be told of each line of a device's log from now on."""
+        self._hearers.append(hearer)
 
     def changed(self, device: str) -> None:
         """Something worth showing at once has changed in its `ConnectionInfo`."""

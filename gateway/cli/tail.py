@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
@@ -35,10 +37,29 @@ def tail(
     from gateway.cli.common import RunningGateway, read_config
 
     directory = read_config(config, state, None).state
-    asyncio.run(_follow(lambda: RunningGateway(directory), device, as_json))
+    asyncio.run(_follow(lambda: RunningGateway(directory), device, Shown(as_json=as_json)))
 
 
-async def _follow(gateway: Any, device: str | None, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Which messages, and how."""
+
+    as_json: bool = False
+    kinds: frozenset[str] | None = None
+    """None: all but the devices' logs."""
+
+    def has(self, kind: str) -> bool:
+        return kind not in {"log", "heartbeat"} if self.kinds is None else kind in self.kinds
+
+
+def follow(state: Path, device: str, kinds: frozenset[str]) -> None:
+    """Print what happens to one device, until Ctrl-C."""
+    from gateway.cli.common import RunningGateway
+
+    asyncio.run(_follow(lambda: RunningGateway(state), device, Shown(kinds=kinds)))
+
+
+async def _follow(gateway: Any, device: str | None, shown: Shown) -> None:
     from websockets.asyncio.client import connect
     from websockets.exceptions import WebSocketException
 
@@ -53,7 +74,7 @@ async def _follow(gateway: Any, device: str | None, as_json: bool) -> None:
                 told = False
                 async for text in feed:
                     for message in json.loads(text):
-                        _show(message, device, as_json)
+                        _show(message, device, shown)
         except BrokenPipeError:  # who read this has read enough: `mpy-gateway tail | head`
             raise
         except (OSError, WebSocketException):
@@ -69,10 +90,10 @@ async def _follow(gateway: Any, device: str | None, as_json: bool) -> None:
             continue
 
 
-def _show(message: dict[str, Any], device: str | None, as_json: bool) -> None:
-    if message["type"] == "heartbeat" or (device and message.get("device", device) != device):
+def _show(message: dict[str, Any], device: str | None, shown: Shown) -> None:
+    if not shown.has(message["type"]) or (device and message.get("device", device) != device):
         return
-    if as_json:
+    if shown.as_json:
         typer.echo(json.dumps(message))
     else:
         for line in lines(message):
@@ -95,6 +116,10 @@ def lines(message: dict[str, Any]) -> list[str]:
         return [f"{'':12} {place}: times corrected, {abs(moved_s):.3f} s {'later' if moved_s > 0 else 'earlier'}"]
     if kind == "command":
         return [_command(message["device"], message["row"])]
+    if kind == "log":
+        since = "" if message["uptime_ms"] is None else f" +{message['uptime_ms'] / 1000:.3f}s"
+        said = f"{message['level']}: {clean(message['text'], 600)}"
+        return [f"{_clock(message['at_ms'])} {message['device']}{since} {said}"]
     if kind == "quarantine":
         return [
             f"{_clock(row['at_ms'])} {message['device']} #{row['seq']} refused: {row['reason']} ({row['code']})"

@@ -21,6 +21,7 @@ from gateway.dashboard.messages import (
     CountsMessage,
     DeviceMessage,
     HeartbeatMessage,
+    LogMessage,
     RemovedMessage,
     SnapshotMessage,
     StatusMessage,
@@ -32,7 +33,7 @@ from gateway.model import CommandRecord, Quality
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
-    from gateway.presence import Presence
+    from gateway.presence import LogLine, Presence
     from gateway.store.devices import DeviceInfo
     from gateway.store.port import Store
 
@@ -129,6 +130,7 @@ class Feed:
     async def start(self) -> None:
         cursor = await self._store.end()
         self._known = {info.id: info for info in await self._view.infos()}
+        self._presence.hear(self._heard)
         for part in (self._read_store(cursor), self._watch_presence(), self._watch_commands(), self._beat()):
             task = asyncio.create_task(part)
             task.add_done_callback(self._part_ended)
@@ -258,6 +260,11 @@ class Feed:
                 now_ms = self._clock.wall_ms()
                 self._live.provisional(change.device, at_ms, values, quality or Quality.ESTIMATED, now_ms)
             self._live.tell(self._view.presence(change.device))
+            self._publish()
+
+    def _heard(self, device: str, line: LogLine) -> None:
+        if self._browsers:
+            self._live.tell(LogMessage(device, line.at_ms, line.uptime_ms, line.level, line.text))
             self._publish()
 
     async def _watch_commands(self) -> None:

@@ -53,6 +53,14 @@ class EventMessage(msgspec.Struct, frozen=True, tag_field="type", tag="event"):
     rows: list[EventRow]
 
 
+class LogMessage(msgspec.Struct, frozen=True, tag_field="type", tag="log"):
+    device: str
+    at_ms: int
+    uptime_ms: int | None
+    level: str
+    text: str
+
+
 class GapMessage(msgspec.Struct, frozen=True, tag_field="type", tag="gap", rename={"first": "from"}):
     device: str
     boot: int
@@ -121,6 +129,7 @@ Message = (
     | LatestMessage
     | QuarantineMessage
     | EventMessage
+    | LogMessage
     | GapMessage
     | CorrectedMessage
     | CommandMessage

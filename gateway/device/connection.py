@@ -11,7 +11,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from websockets.exceptions import ConnectionClosed
@@ -76,6 +76,8 @@ class Surroundings:
     newest: Callable[[Connection, Newest], None]
     answered: Callable[[Connection, Answered], None]
     """A device has answered a command."""
+    said: Callable[[Connection, Said], None]
+    """A line of a device's log, cleaned."""
 
 
 class Connection:
@@ -192,8 +194,9 @@ class Connection:
             case Sleeps(ms):
                 self.info.sleep_ms = ms
             case Said(level, text):
-                level_number = logging.getLevelNamesMapping()[level.upper()]
-                log.log(level_number, "%s says: %s", self.session.device, wire.clean(text, wire.MAX_LINE))
+                said = replace(output, text=wire.clean(text, wire.MAX_LINE))
+                log.log(logging.getLevelNamesMapping()[level.upper()], "%s says: %s", self.session.device, said.text)
+                self._around.said(self, said)
             case Noticed(text):
                 log.warning("%s: %s", self.session.device, text)
 

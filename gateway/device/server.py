@@ -21,7 +21,7 @@ from gateway.device.bucket import Bucket
 from gateway.device.connection import Connection, Surroundings
 from gateway.device.gate import Complaints
 from gateway.device.listener import DeviceSocket, Listener, offered_subprotocols, refusal, token_of
-from gateway.device.session import Answered, Newest, Output, Session, State, check_hardware
+from gateway.device.session import Answered, Newest, Output, Said, Session, State, check_hardware
 from gateway.device.stamps import Now, WallWatch
 from gateway.device.window import window_samples
 from gateway.device.wire import SUBPROTOCOL, CloseCode
@@ -30,7 +30,7 @@ from gateway.intake.check import Checker
 from gateway.intake.check import compile as compile_checker
 from gateway.intake.unknown import UnknownProfile
 from gateway.model import Command
-from gateway.presence import ConnectionInfo, Presence
+from gateway.presence import ConnectionInfo, LogLine, Presence
 from gateway.store.devices import Devices, Rotation, hash_of
 from gateway.store.port import Store
 
@@ -105,7 +105,13 @@ class DeviceServer:
         self._complaints = Complaints(clock.monotonic_ms())
         self._watching: list[asyncio.Task[None]] = []
         self._around = Surroundings(
-            store=store, clock=clock, limits=limits, greet=self._greet, newest=self._newest, answered=self._answered
+            store=store,
+            clock=clock,
+            limits=limits,
+            greet=self._greet,
+            newest=self._newest,
+            answered=self._answered,
+            said=self._said,
         )
 
     async def start(self) -> None:
@@ -414,6 +420,10 @@ class DeviceServer:
 
     def _newest(self, connection: Connection, newest: Newest) -> None:
         self._presence.latest(connection.session.device, newest.at_ms, newest.values)
+
+    def _said(self, connection: Connection, said: Said) -> None:
+        line = LogLine(said.level, said.text, said.uptime_ms, self._clock.wall_ms())
+        self._presence.say(connection.session.device, line)
 
     def _answered(self, connection: Connection, answered: Answered) -> None:
         session, result = connection.session, answered.result

@@ -110,6 +110,8 @@ class Said:
 
     level: str
     text: str
+    uptime_ms: int | None = None
+    """When it was said, on the device's own clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,7 +420,7 @@ class Session:
         return self._say("debug", f"runs with the settings {message.reported}, refused {message.refused}", now)
 
     def _on_log(self, message: wire.LogLine, _text: str, now: Now) -> list[Output]:
-        return self._say(message.level, message.text, now)
+        return self._say(message.level, message.text, now, message.t)
 
     def _on_sleep(self, message: wire.Sleep, _text: str, _now: Now) -> list[Output]:
         return [Sleeps(message.ms)]
@@ -469,9 +471,9 @@ class Session:
         self._asked.pop(self._requests - 8, None)
         return wire.ClockRequest(id=self._requests)
 
-    def _say(self, level: str, text: str, now: Now) -> list[Output]:
+    def _say(self, level: str, text: str, now: Now, uptime_ms: int | None = None) -> list[Output]:
         if self._lines.try_take(now.monotonic_ms):
-            return [Said(level, text)]
+            return [Said(level, text, uptime_ms)]
         error = DeviceError("frame.rate", "more lines for the log than the gateway keeps; this one was dropped")
         return self._tell_each_second(error, now)
 

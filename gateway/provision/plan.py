@@ -101,6 +101,11 @@ def is_ours(path: str) -> bool:
     return path.startswith(_FOLDER) or path in _OURS
 
 
+def is_of_the_device(path: str) -> bool:
+    """Whether it makes the board that device: our program, its identity, and what it keeps."""
+    return is_ours(path) or _is_the_boards(path)
+
+
 def is_flashed(there: Iterable[str]) -> bool:
     """Whether a firmware of ours was on that board, whole or not."""
     return any(path.startswith(_FOLDER) or path in (SETTINGS, PROFILE, SCRATCH) for path in there)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.cli.status import gateway_lines
-from gateway.cli.tail import lines
+from gateway.cli.tail import Shown, lines
 
 T0_MS = 1_790_000_000_000
 GAP: dict[str, Any] = {
@@ -47,6 +47,16 @@ def test_tail_marks_times_that_are_not_certain_and_tells_corrections() -> None:
         "moved_ms": -3120,
     }
     assert lines(corrected)[0].strip() == "greenhouse #0 to #9: times corrected, 3.120 s earlier"
+
+
+def test_logs_tells_lines_with_the_time_since_boot() -> None:
+    line = {"type": "log", "device": "greenhouse", "at_ms": T0_MS, "uptime_ms": 84_012, "level": "warning"}
+    assert lines(line | {"text": "wifi: \x1b[31mgone"}) == [
+        f"{clock(T0_MS)} greenhouse +84.012s warning: wifi: \\x1b[31mgone"
+    ]
+    assert lines(line | {"text": "x", "uptime_ms": None}) == [f"{clock(T0_MS)} greenhouse warning: x"]
+    assert not Shown().has("log")
+    assert Shown().has("samples")
 
 
 def test_tail_tells_events_in_words() -> None:

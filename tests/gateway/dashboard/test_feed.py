@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection
 
 from gateway.errors import Unavailable
 from gateway.model import Batch, Sample
+from gateway.presence import LogLine
 from tests.aio import run, until
 
 from .door import T0_MS, Door, batch, climate_profile, close_code, messages, next_of, open_door, sample
@@ -154,6 +155,19 @@ def test_presence_and_provisional_values_are_told(tmp_path: Path) -> None:
                 if message["type"] == "presence" and not message["online"]:
                     assert message["connection"] is None
                     break
+
+    run(main())
+
+
+def test_a_line_of_a_devices_log_is_told_to_who_is_there(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_door(tmp_path) as door, door.feed() as socket:
+            await socket.recv()
+            door.presence.say("greenhouse", LogLine("warning", "wifi: reconnecting", 84_000, T0_MS))
+            assert await next_of(socket, "log") == {
+                "type": "log", "device": "greenhouse", "at_ms": T0_MS, "uptime_ms": 84_000, "level": "warning",
+                "text": "wifi: reconnecting",
+            }  # fmt: skip
 
     run(main())
 

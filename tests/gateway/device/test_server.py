@@ -547,15 +547,18 @@ def test_latest_is_shown_and_never_stored(tmp_path: Path) -> None:
 
 def test_a_line_of_the_devices_log_is_a_line_of_ours(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "device")
+    heard: list[tuple[str, str, int | None]] = []
 
     async def scenario() -> None:
         async with open_door(tmp_path) as door:
             device = await door.enter()
+            door.presence.hear(lambda device, line: heard.append((device, line.text, line.uptime_ms)))
             await device.send({"type": "log", "t": 1, "level": "warning", "text": "wifi: reconnecting"})
             await device.send({"type": "settings", "reported": {"led": False}})
             await device.works()
 
     run(scenario())
+    assert heard[0] == ("greenhouse", "wifi: reconnecting", 1)
     assert ("device", logging.WARNING, "greenhouse says: wifi: reconnecting") in caplog.record_tuples
     assert "runs with the settings {'led': False}" in caplog.text
 
