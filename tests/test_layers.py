@@ -20,6 +20,7 @@ PURE = [
     "gateway/errors.py",
     "gateway/addresses.py",
     "gateway/words.py",
+    "gateway/doctor.py",
     "gateway/emulator/signals.py",
     "gateway/device/wire.py",
     "gateway/device/session.py",

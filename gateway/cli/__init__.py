@@ -30,8 +30,8 @@ app = typer.Typer(
 )
 
 _COMMANDS = (
-    "backup", "boards", "ca", "config", "demo", "devices", "emulate", "erase", "flash", "hardware", "link", "logs",
-    "pull", "send", "serve", "status", "tail", "tokens", "users",
+    "backup", "boards", "ca", "config", "demo", "devices", "doctor", "emulate", "erase", "flash", "hardware", "link",
+    "logs", "pull", "send", "serve", "status", "tail", "tokens", "users",
 )  # fmt: skip
 
 ConfigFile = Annotated[
