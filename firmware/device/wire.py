@@ -5,6 +5,7 @@ What repeats (samples, latest, gaps, clock answers) is written by `Writer` from 
 rare goes through `json.dumps`. Whatever comes in is taken for hostile until `decode` has passed it.
 """
 
+import gc
 import json
 from micropython import const
 
@@ -256,7 +257,7 @@ def decode(data):
     if len(data) > _SAFE_DEPTH_BYTES:
         _check_depth(data)
     try:
-        body = json.loads(data)
+        body = _loads(data)
     except (ValueError, MemoryError, RuntimeError, OverflowError):
         raise Refused("not JSON")
     kind = body.get("type") if type(body) is dict else None
@@ -272,6 +273,14 @@ def decode(data):
     if kind == "ack" and (found["result"] is None) == (found["boot"] is None or found["seq"] is None):
         raise Refused("ack: of a boot and seq, or of a result")
     return kind, found
+
+
+def _loads(data):
+    try:
+        return json.loads(data)
+    except MemoryError:  # a long text needs room in one piece, which what the first try left behind may give
+        gc.collect()
+        return json.loads(data)
 
 
 def _check_depth(data):

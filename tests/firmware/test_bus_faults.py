@@ -55,11 +55,11 @@ accel_z = { unit = "m/s²", range = [-40, 40], precision = 0.001 }
 
 
 def told(gateway: Gateway) -> list[tuple[str, str, Any]]:
-    """(sensor, code, why) of the events about sensors so far."""
+    """(sensor, code, why) of how sensors failed and came back so far."""
     return [
         (event["sensor"], event["code"], event.get("data", {}).get("why"))
         for event in gateway.frames
-        if event["type"] == "event" and event.get("sensor")
+        if event["type"] == "event" and event["code"].startswith("sensor.")
     ]
 
 
