@@ -21,8 +21,10 @@ from gateway.provision.usb import Session
 
 WAIT_S: Final = 60.0
 """Until the first sample: to join Wi-Fi takes 3 to 15 s, TLS one."""
-_LASTING_S: Final = 3.0
-"""What only a person can mend is waited for so long: there may be another network, another try."""
+PATIENCE_S: Final = 1.0
+"""What only a person can mend is waited for so long."""
+NEXT_NETWORK_S: Final = 20.0
+"""... where there is another network, which the board tries next."""
 _LOOK_S: Final = 0.05
 _LINES: Final = 200
 
@@ -43,6 +45,7 @@ def wait_for_sample(
     device: str,
     quantities: Collection[str],
     *,
+    patience_s: float = PATIENCE_S,
     hello: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Restart the board and wait until a sample of `device` with one of `quantities` is committed. `hello` is called
@@ -61,7 +64,7 @@ def wait_for_sample(
                     outcome.sample = outcome.sample or _first(message, quantities)
             outcome.reason = why(outcome.console)
             if outcome.reason and outcome.reason.lasting and not outcome.said_hello:
-                until_s = min(until_s, console.first_reason_s + _LASTING_S)
+                until_s = min(until_s, console.first_reason_s + patience_s)
     return outcome
 
 

@@ -124,7 +124,7 @@ def _bring(target: _Target, doing: _Doing) -> None:
         if not doing.yes:
             _confirm(session, target, board)
         _carry_out(session, target, board, plan, networks)
-        _wait(session, target)
+        _wait(session, target, networks)
 
 
 # What is wanted
@@ -371,8 +371,8 @@ def _progress(plan: Plan) -> Iterator[Progress]:
         yield lambda count: bar.advance(task, count)
 
 
-def _wait(session: Session, target: _Target) -> None:
-    from gateway.cli.arrival import wait_for_sample
+def _wait(session: Session, target: _Target, networks: list[dict[str, str]]) -> None:
+    from gateway.cli.arrival import NEXT_NETWORK_S, PATIENCE_S, wait_for_sample
 
     if target.running is None:
         session.restart()
@@ -386,6 +386,7 @@ def _wait(session: Session, target: _Target) -> None:
         target.running,
         target.name,
         world or [name for sensor in sensors for name in sensor.quantities],
+        patience_s=NEXT_NETWORK_S if len(networks) > 1 else PATIENCE_S,
         hello=lambda: typer.echo("hello    it is connected"),
     )
     if outcome.sample:
