@@ -51,6 +51,7 @@ def wait_for_sample(
     """Restart the board and wait until a sample of `device` with one of `quantities` is committed. `hello` is called
     when it is connected."""
     outcome = Outcome()
+    sample = ""  # may be told before the connection it came over
     with _Feed(gateway, device) as feed, _Console(session, outcome.console) as console:
         session.restart()
         until_s = time.monotonic() + WAIT_S
@@ -60,8 +61,9 @@ def wait_for_sample(
                 if message["type"] == "presence" and feed.is_new(message) and not outcome.said_hello:
                     outcome.said_hello = True
                     hello()
-                elif message["type"] == "samples" and outcome.said_hello:
-                    outcome.sample = outcome.sample or _first(message, quantities)
+                elif message["type"] == "samples":
+                    sample = sample or _first(message, quantities)
+            outcome.sample = sample if outcome.said_hello else ""
             outcome.reason = why(outcome.console)
             if outcome.reason and outcome.reason.lasting and not outcome.said_hello:
                 until_s = min(until_s, console.first_reason_s + patience_s)
