@@ -119,7 +119,10 @@ class ScriptedDevice:
     def presence(self) -> Json:
         since = self.born_ms - 7_500_000 if self.online else None
         seen = now_ms() if self.online else self.born_ms - 840_000 if self.seen else None
-        return {"online": self.online, "since_ms": since, "last_seen_ms": seen, "connection": self.connection()}
+        return {
+            "online": self.online, "since_ms": since, "last_seen_ms": seen, "asleep_until_ms": None,
+            "connection": self.connection(),
+        }  # fmt: skip
 
     def whole(self) -> Json:
         at_ms = now_ms() if self.online else self.born_ms - 840_000
@@ -133,7 +136,7 @@ class ScriptedDevice:
         return {
             "id": self.id, "node": "climate-node", "title": "Climate node", "hardware": "a4cf12b0c3d4",
             "added_ms": self.born_ms - 864_000_000,
-            "newest_at_ms": at_ms, "latest": latest, "counts": self.counts, **self.presence(),
+            "newest_at_ms": at_ms, "latest": latest, "counts": self.counts, "waits_ms": 0, **self.presence(),
             "sensors": [
                 {"name": "climate", "chip": "bme280", "period_ms": 1000, "quantities": CLIMATE},
                 {"name": "vitals", "chip": "vitals", "period_ms": 10000, "quantities": VITALS},

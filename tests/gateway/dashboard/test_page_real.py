@@ -107,7 +107,7 @@ def test_what_was_refused_lost_and_happened_is_told_whether_before_or_after_one_
     page = log_in(visit(), gateway)
     quarantine, events = page.get_by_role("region", name="Quarantine"), page.get_by_role("region", name="Events")
     expect(quarantine.locator("tbody tr")).to_contain_text([hot.reason])
-    expect(events).to_contain_text("Sensor climate failed (errno 19)")
+    expect(events).to_contain_text("Sensor climate failed: errno 19")
     lost = page.get_by_role("region", name="Lost").locator("li")
     expect(lost).to_contain_text(["1 sample lost: they never came, and nobody knows why"])
     gateway.measure(sample(3, refused=(wet,), temperature=21.0), Gap(4, 53, 50, None, "full"), sample(54))

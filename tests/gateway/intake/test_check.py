@@ -182,6 +182,7 @@ def test_a_quantity_may_be_called_as_a_word_of_python() -> None:
 
     class Words:
         hash, quantities, sensors = "0" * 16, {"class": Word(), "_": Word(), "q1": Word()}, {}
+        sleeps = False
 
     checker = check.compile(Words())
     text = '{"type":"samples","boot":1,"seq":0,"t":[0],"values":{"class":[1],"_":[0.5],"q1":[2]}}'

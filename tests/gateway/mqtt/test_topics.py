@@ -225,7 +225,8 @@ def made() -> dict[str, list[bytes]]:
         Sample(1_204, 82_200, {"temperature": 21.62}),
     ]
     refused = Refusal("temperature", "185.2", "value.range", "temperature 185.2 is outside -40..85 °C")
-    event = Event(1_206, 83_500, "sensor.failed", "climate", {"errno": 19})
+    failure = {"errno": 19, "why": "missing", "bus": "i2c0", "address": 0x76}
+    event = Event(1_206, 83_500, "sensor.failed", "climate", failure)
     log = [
         batch(*samples),
         batch(Sample(1_205, 83_200, {"humidity": 48.2}, (refused,)), offset_ms=1_790_000_000_000, profile="other"),

@@ -57,7 +57,9 @@ def test_the_token_itself_is_kept_nowhere(tmp_path: Path, profile: Profile) -> N
 def test_profiles_come_back_as_they_were(tmp_path: Path, profile: Profile) -> None:
     async def work(devices: Devices, registry: Registry) -> None:
         await devices.add("greenhouse", profile)
-        assert await devices.profile(profile.hash) == profile
+        kept = await devices.profile(profile.hash)
+        assert kept is not None
+        assert (kept.hash, kept.to_json()) == (profile.hash, profile.to_json())
         assert await devices.profile("0" * 16) is None
 
     with_devices(tmp_path, work)
