@@ -83,6 +83,11 @@ def gap_words(first: int, to: int | None, count: int | None, at_most: int | None
     return f"samples lost: {reason}" if at_most is None else f"at most {samples(at_most)} lost: {reason}"
 
 
+def crowded_out(refused: Mapping[str, int]) -> int:
+    """How many were turned away at the devices' door for its limits alone: neither for a token nor by TLS."""
+    return sum(count for why, count in refused.items() if why not in ("token", "tls"))
+
+
 def samples(count: int) -> str:
     return f"{count:,} sample{'' if count == 1 else 's'}"
 

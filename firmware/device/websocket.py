@@ -75,7 +75,8 @@ class Opening:
             raise ProtocolError(1002, "not an HTTP answer")
         status = int(words[1])
         if status != 101:
-            raise ProtocolError(1002, "refused with HTTP %d" % status, status)
+            why = ": the gateway does not know this board's token" if status == 401 else ""
+            raise ProtocolError(1002, "refused with HTTP %d%s" % (status, why), status)
         found = {}
         for line in lines[1:-2]:
             name, colon, value = line.partition(b":")

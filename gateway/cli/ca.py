@@ -45,6 +45,7 @@ def ca(
             file.write_bytes(der if file.suffix == ".der" else authority.pem)
         except OSError as error:
             raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
+        typer.echo(f"written {file}", err=True)
     typer.echo(f"SHA-256 {fingerprint(authority.certificate)}", err=True)
 
 

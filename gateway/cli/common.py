@@ -12,7 +12,8 @@ import urllib.request
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from gateway import logs
 from gateway.config import Config, load_config
@@ -71,11 +72,26 @@ def stop_on_signal() -> asyncio.Event:
 
 def devices_tls(config: Config) -> bool:
     """Whether the devices' door speaks TLS: that of the gateway that runs, else that of the settings."""
+    url = _devices_url(config)
+    return config.devices.uses_tls if url is None else url.startswith("wss:")
+
+
+def devices_port(config: Config) -> int:
+    """Of the devices' door: the settings', or where that is another one at each start, that of the gateway that runs.
+    Raises ConfigError where it cannot be known."""
+    if config.devices.port:
+        return config.devices.port
+    if (url := _devices_url(config)) is None:
+        raise ConfigError("the gateway takes another port at each start (devices.port = 0): set devices.port")
+    return urlsplit(url).port or 0
+
+
+def _devices_url(config: Config) -> str | None:
+    """None: no gateway runs."""
     try:
-        url: str = json.loads((config.state / "run.json").read_text())["devices_url"]
+        return str(json.loads((config.state / "run.json").read_text())["devices_url"])
     except (OSError, ValueError, KeyError):
-        return config.devices.uses_tls
-    return url.startswith("wss:")
+        return None
 
 
 class NotRunning(ConfigError):
@@ -134,6 +150,15 @@ def _tls_context(certificate: str | None) -> ssl.SSLContext | None:
     return exact_context(Path(certificate))
 
 
+_SHOWN_BY: Final = {"device.unknown": "devices", "user.unknown": "users", "token.unknown": "tokens"}
+
+
+def with_hint(sentence: str, code: object) -> str:
+    """Of a name that nobody has: which command shows those there are."""
+    group = _SHOWN_BY.get(str(code))
+    return sentence if group is None else f"{sentence} `mpy-gateway {group} list` shows all"
+
+
 def _sentence(error: urllib.error.HTTPError) -> str:
     with suppress(ValueError, AttributeError):
         body = json.load(error)
@@ -141,5 +166,5 @@ def _sentence(error: urllib.error.HTTPError) -> str:
             if isinstance(body.get(key), str):
                 return str(body[key])
             if isinstance(body.get(key), dict):
-                return str(body[key].get("text") or body[key].get("message"))
+                return with_hint(str(body[key].get("text") or body[key].get("message")), body[key].get("code"))
     return f"the gateway refused: HTTP {error.code}"

@@ -81,10 +81,10 @@ def add(
 
     Example: mpy-gateway devices add greenhouse --node climate-node
     """
-    from gateway.cli.common import devices_tls, read_config, run_loop
+    from gateway.cli.common import devices_port, devices_tls, read_config, run_loop
     from gateway.identity import gateway_id
     from gateway.profile import find_node, load_profile
-    from gateway.store.devices import Devices
+    from gateway.store.devices import Devices, check_name
     from gateway.tls.boards import board_trust
 
     async def work() -> tuple[str, BoardTrust | None]:
@@ -100,11 +100,16 @@ def add(
             assert profile is not None  # noqa: S101  for mypy: asked for below
             return await devices.add(device, profile), trust
 
+    effective = read_config(config, state, None)
+    check_name(device)
+    if not again:
+        run_loop(_must_be_free(effective, device))  # before more is asked for
     if node is None and (files or not again):
         raise typer.BadParameter("say what it is, such as climate-node", param_hint="--node")
-    effective = read_config(config, state, None)
     path = find_node(node) if node is not None else None
     profile = load_profile(path) if path is not None else None
+    if files:
+        devices_port(effective)  # an error must not leave an identity behind
     try:
         token, trust = run_loop(work())
     except FileExistsError:
@@ -114,6 +119,14 @@ def add(
         write_board_files(files, profile, path.parent, device, token, effective, trust)
         typer.echo(f"files   {files}: set Wi-Fi and the gateway's address in settings.json, then copy them:")
         typer.echo(f"        mpremote cp -r {files}/. : + reset")
+
+
+async def _must_be_free(config: Config, device: str) -> None:
+    from gateway.store.devices import taken
+
+    async with registry(config) as devices:
+        if await devices.get(device) is not None:
+            raise taken(device)
 
 
 def write_board_files(
@@ -126,6 +139,7 @@ def write_board_files(
     trust: BoardTrust | None,
 ) -> None:
     """What goes onto the board, as it lies there. `settings.json` holds the token: only its owner may read it."""
+    from gateway.cli.common import devices_port
     from gateway.config import write_private
     from gateway.profile.firmware import firmware_profile
     from gateway.provision.firmware import board_files
@@ -143,7 +157,7 @@ def write_board_files(
     settings = {
         "device": device,
         "token": token,
-        "gateway": gateway_settings(reachable(config.devices.host), config.devices.port, trust),
+        "gateway": gateway_settings(reachable(config.devices.host), devices_port(config), trust),
         "wifi": [{"ssid": "your network", "password": "its password"}],
     }
     write_private(directory / "settings.json", json.dumps(settings, indent=2) + "\n")
@@ -222,12 +236,21 @@ def forget(
 
     effective = read_config(config, state, None)
     if not yes:
+        run_loop(_must_be_there(effective, device))  # before anybody is asked
         typer.confirm(f"Erase all samples of {device}, for ever?", abort=True)
     try:
         said = _ask(RunningGateway(effective.state), "DELETE", device, timeout_s=FORGET_S)
     except NotRunning:
         said = run_loop(_forget_at_rest(effective, device))
     typer.echo(said)
+
+
+async def _must_be_there(config: Config, device: str) -> None:
+    from gateway.store.devices import no_such
+
+    async with registry(config) as devices:
+        if await devices.get(device) is None:
+            raise no_such(device)
 
 
 async def _forget_at_rest(config: Config, device: str) -> str:

@@ -143,9 +143,10 @@ class OnFiles:
         self._do(lambda people: people.revoke_token(id, None))
 
     def _do(self, work: Callable[[People], Awaitable[T]]) -> T:
-        from gateway.cli.common import run_loop
+        from gateway.cli.common import run_loop, with_hint
         from gateway.cli.devices import registry_store
         from gateway.clock import Clock
+        from gateway.dashboard.accounts import PeopleError
         from gateway.dashboard.people import People
 
         async def with_people() -> T:
@@ -157,7 +158,10 @@ class OnFiles:
                 finally:
                     people.close()
 
-        return run_loop(with_people())
+        try:
+            return run_loop(with_people())
+        except PeopleError as error:
+            raise ConfigError(with_hint(str(error), error.reason)) from error
 
 
 def _part(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import ConfigFile, StateDir, app
-from gateway.words import samples, size, span
+from gateway.words import crowded_out, samples, size, span
 
 
 @app.command("status")
@@ -81,11 +81,11 @@ def gateway_lines(answer: dict[str, Any], now_ms: float) -> list[str]:
     door = answer.get("door") or {}
     refused = door.get("refused") or {}
     if door:
-        crowd = sum(count for why, count in refused.items() if why not in {"token", "tls"})
+        devices = "1 device" if door["connections"] == 1 else f"{door['connections']:,} devices"
         lines.append(
-            f"door   {door['connections']:,} devices, {door['strangers']:,} not known yet"
+            f"door   {devices}, {door['strangers']:,} not known yet"
             f"; since the start {refused.get('token', 0):,} refused for their token, {refused.get('tls', 0):,} failed"
-            f" in TLS, {crowd:,} turned away in a crowd"
+            f" in TLS, {crowded_out(refused):,} turned away in a crowd"
         )
     for name, broker in answer["brokers"].items():
         since = f" for {span(now_ms - broker['since_ms'])}" if broker.get("since_ms") else ""

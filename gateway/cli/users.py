@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gateway.cli import ConfigFile, StateDir, app
+from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
     from gateway.cli.office import Office
@@ -78,12 +79,13 @@ def password(name: Name, config: ConfigFile = None, state: StateDir = None) -> N
 
     Example: mpy-gateway users password anna
     """
+    from gateway.cli.common import with_hint
     from gateway.cli.office import office
     from gateway.dashboard.accounts import unknown
 
     with office(config, state) as place:
         if name not in names(place):  # before anybody is asked
-            raise unknown(name)
+            raise ConfigError(with_hint(str(unknown(name)), "user.unknown"))
         place.set_password(name, ask_password())
     typer.echo(f"{name} has a new password")
 
@@ -141,6 +143,9 @@ def ask_password() -> str:
     """Typed twice and not shown; one line where nobody is at the terminal. Never an option: others would see it in the
     list of processes."""
     if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
+        line = sys.stdin.readline()
+        if not line:
+            raise ConfigError("there is no password on standard input: run it in a terminal, which asks, or pipe it in")
+        return line.rstrip("\r\n")
     typed: str = typer.prompt("Password", hide_input=True, confirmation_prompt="The same again")
     return typed

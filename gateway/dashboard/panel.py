@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.dashboard.shapes import Broker, DoorPanel, Notice, Panel, SetAside, StorePanel
+from gateway.words import crowded_out
 
 BROKER_AWAY_MS = 10_000
 """A broker that is away for less is no news."""
@@ -58,7 +59,7 @@ def _door(figures: Mapping[str, Any]) -> DoorPanel:
         strangers=figures.get("strangers") or 0,
         bad_tokens=refused.get("token") or 0,
         failed_tls=refused.get("tls") or 0,
-        crowded_out=sum(count for why, count in refused.items() if why not in {"token", "tls"}),
+        crowded_out=crowded_out(refused),
     )
 
 

@@ -42,7 +42,7 @@ _REASONS: Final[tuple[tuple[str, str, bool], ...]] = (
     ),
     (r"link: (TLS: the gateway is refused: .+)$", "{1}", True),
     (
-        r"link: refused with HTTP 401$",
+        r"link: refused with HTTP 401\b",
         "the gateway does not know the board's token: does the one that runs there keep its data where this command "
         "looked (--state)? Then " + _AGAIN + ", which gives it a new one",
         True,

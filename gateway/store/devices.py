@@ -140,9 +140,7 @@ class Devices:
             await self._registry.create(f"device/{device}", _encode(record))
         except Conflict:
             await self._erase_tokens(record.token)
-            raise ConfigError(
-                f'there is a device "{device}" already; choose another name, or give it a new token with --again'
-            ) from None
+            raise taken(device) from None
         return token
 
     async def get(self, device: str) -> DeviceInfo | None:
@@ -384,6 +382,12 @@ def _known(device: str, record: _Record | None) -> _Record:
     if record is None:
         raise no_such(device)
     return record
+
+
+def taken(device: str) -> ConfigError:
+    return ConfigError(
+        f'there is a device "{device}" already; choose another name, or give it a new token with --again'
+    )
 
 
 def no_such(device: str) -> ConfigError:

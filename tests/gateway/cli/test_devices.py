@@ -93,6 +93,30 @@ def test_what_a_new_device_is_must_be_said(state: Path) -> None:
     assert (ended.returncode, "--node" in ended.stderr) == (2, True)
 
 
+def test_a_name_that_cannot_be_had_is_said_before_anything_else(state: Path) -> None:
+    devices("add", "greenhouse", "--node", "climate-node", state=state)
+    for name, says in (("greenhouse", "there is a device"), ("Bad Name", "is no device name")):
+        ended = mpy_gateway("devices", "add", name, "--state", str(state))
+        assert (ended.returncode, says in ended.stderr) == (1, True), ended.stderr
+
+
+def test_a_board_is_not_told_port_0(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "mpy-gateway.toml").write_text("[devices]\nport = 0\n")
+    words = ("add", "greenhouse", "--node", "climate-node", "--files", str(tmp_path / "board"))
+    config = ("--config", str(tmp_path / "mpy-gateway.toml"))
+    ended = mpy_gateway("devices", *words, "--state", str(state), *config)
+    assert (ended.returncode, "set devices.port" in ended.stderr) == (1, True)
+    assert "no device yet" in devices("list", state=state)
+    (state / "run.json").write_text('{"devices_url": "ws://127.0.0.1:45678"}')  # as of one that runs
+    assert mpy_gateway("devices", *words, "--state", str(state), *config).returncode == 0
+    assert json.loads((tmp_path / "board" / "settings.json").read_text())["gateway"]["port"] == 45678
+
+
+def test_who_is_not_there_is_not_asked_about(state: Path) -> None:
+    ended = mpy_gateway("devices", "forget", "greenhouse", "--state", str(state))
+    assert (ended.returncode, "devices list` shows all" in ended.stderr) == (1, True), ended.stderr
+
+
 def test_forgetting_is_asked_about(state: Path) -> None:
     devices("add", "greenhouse", "--node", "climate-node", state=state)
     ended = mpy_gateway("devices", "forget", "greenhouse", "--state", str(state))

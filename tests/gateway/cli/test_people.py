@@ -7,7 +7,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -89,3 +89,17 @@ def all_of_it(line: Line) -> str:
     assert secret not in shown
     assert "no token feedbeef" in line("tokens", "revoke", "feedbeef", code=1)
     return secret
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["files", "gateway"])
+def test_who_is_not_there_is_said_with_what_shows_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], running: bool
+) -> None:
+    line = Line(tmp_path / "state", monkeypatch, capsys)
+    with running_gateway(tmp_path / "state") if running else nullcontext():
+        assert "`mpy-gateway users list` shows all" in line("users", "role", "nobody", "admin", code=1)
+        assert "`mpy-gateway users list` shows all" in line("users", "password", "nobody", code=1)
+        assert "`mpy-gateway tokens list` shows all" in line("tokens", "revoke", "00000000", code=1)
+        assert "there is no password on standard input" in line("users", "add", "anna", code=1)
+        if running:
+            assert "`mpy-gateway devices list` shows all" in line("send", "nobody", "ping", code=1)

@@ -49,6 +49,14 @@ def test_tail_marks_times_that_are_not_certain_and_tells_corrections() -> None:
     assert lines(corrected)[0].strip() == "greenhouse #0 to #9: times corrected, 3.120 s earlier"
 
 
+def test_one_device_is_one_device() -> None:
+    answer = {"store": {"samples": 0, "bytes": 0}, "brokers": {}, "notices": []}
+    door = {"connections": 1, "strangers": 0, "refused": {"token": 2, "tls": 3, "shut": 4, "address": 1}}
+    (_, line) = gateway_lines(answer | {"door": door}, T0_MS)
+    assert line.startswith("door   1 device, 0 not known yet")
+    assert line.endswith("2 refused for their token, 3 failed in TLS, 5 turned away in a crowd")
+
+
 def test_logs_tells_lines_with_the_time_since_boot() -> None:
     line = {"type": "log", "device": "greenhouse", "at_ms": T0_MS, "uptime_ms": 84_012, "level": "warning"}
     assert lines(line | {"text": "wifi: \x1b[31mgone"}) == [

@@ -25,6 +25,10 @@ LINES = {
         "TLS: the gateway is refused: its certificate has expired",
         True,
     ),
+    "3.1 warning link: refused with HTTP 401: the gateway does not know this board's token": (
+        "does not know the board's token",
+        True,
+    ),
     "3.1 warning link: refused with HTTP 401": ("does not know the board's token", True),
     "3.1 warning link: refused with HTTP 503": ("refuses the board: refused with HTTP 503", False),
     "3.1 warning link: closed by the gateway: 4012 other hardware: run `mpy-gateway devices replace`": (
@@ -83,7 +87,7 @@ def test_the_words_are_those_of_the_firmware() -> None:
     said += (firmware_dir() / "main.py").read_text()
     for words in (
         '"wifi: %s: %s"', '"wrong password"', '"wrong password, or too weak a signal"', '"not in reach"', '"no answer"',
-        '"no answer from %s:%d"', '"link: " + text', '"lost: %s"', '"link: %s"', '"refused with HTTP %d"',
+        '"no answer from %s:%d"', '"link: " + text', '"lost: %s"', '"link: %s"', '"refused with HTTP %d%s"',
         '"link: closed by the gateway: %d %s"', '"TLS: the gateway is refused: "',
         '"it is not signed by the CA in /ca.der.', 'print("mpy-gateway:"',
     ):  # fmt: skip
