@@ -167,7 +167,12 @@ class Session:
     def _interrupt(self, until_s: float, waiting: Callable[[], None]) -> None:
         self._heard = b""
         self._send(b"\r" + _CTRL_C + b"\r" + _CTRL_A)
-        if self._banner(1) or (self._told(waiting) and self._banner(min(self._polite_s, until_s - time.monotonic()))):
+        if self._banner(1):
+            return
+        if _NO_PROGRAM.search(self._heard):
+            raise self._no_repl()
+        waiting()
+        if self._banner(min(self._polite_s, until_s - time.monotonic())):
             return
         self._press_reset()
         while time.monotonic() < until_s:
@@ -188,11 +193,6 @@ class Session:
             self._transport.serial.rts = True
             time.sleep(0.1)
             self._transport.serial.rts = False
-
-    @staticmethod
-    def _told(waiting: Callable[[], None]) -> bool:
-        waiting()
-        return True
 
     def _banner(self, wait_s: float) -> bool:
         """Whether the raw REPL's greeting comes, and nothing behind it: several Ctrl-A may be under way. Leaves the

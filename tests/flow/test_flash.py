@@ -33,6 +33,8 @@ from gateway.provision.usb import Progress, Session
 from gateway.store.devices import DeviceInfo, Devices
 from tests.bench_board import PATH, PROFILE, WIFI, BenchBoard, EmulatedBench, bench_board
 from tests.flow.commands import command, running_gateway
+from tests.gateway.provision.images import esp_image
+from tests.gateway.provision.rom_loader import RomLoader
 from tests.gateway.provision.test_usb import FILL
 
 T = TypeVar("T")
@@ -412,3 +414,23 @@ def test_a_taken_name_is_refused_unless_the_board_takes_its_place(house: House, 
     assert code == 1
     assert re.search(r'"other" is another board \(its chip is a4cf12b0c3d4, this one \w+\).*--replace', said)
     assert house.devices()["other"].hardware == "a4cf12b0c3d4"
+
+
+def test_an_empty_chip_gets_micropython_and_then_everything_else(
+    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """esptool's real command line against our ROM loader; what starts then is the emulated board."""
+    _ = house.board.emulated
+    house.board.wipe()
+    image = tmp_path / "image.bin"
+    image.write_bytes(esp_image("esp32"))
+    with RomLoader("esp32", then=house.board.port) as loader:
+        words = ["flash", loader.port, "--node", "climate-node", "--name", NAME, "--state", str(house.state)]
+        assert cli.run([*words, "--image", str(image)]) == 1
+        assert "there is no MicroPython" in (said := capsys.readouterr().err), said
+        assert "Say --yes if it may be written" in said
+        assert 0xD0 not in loader.commands
+        assert cli.run([*words, "--image", str(image), "--yes"]) == 0, capsys.readouterr()
+        assert bytes(loader.flash[0x1000:][: image.stat().st_size]) == image.read_bytes()
+    out = capsys.readouterr().out
+    assert out.index("written  MicroPython") < out.index("flashed  ") < out.index("sample   ")
