@@ -28,7 +28,7 @@ class Source:
 def put_micropython(port: str, chip: str, source: Source, *, why: str, erase: bool, yes: bool) -> None:
     """Write MicroPython onto the board at `port`, which is to have that chip. `why` is said first, then it is asked for
     unless `yes`; `erase`: all of the flash first. Raises ConfigError with what to do."""
-    from gateway.provision.esptool import read_chip, write_micropython
+    from gateway.provision.esptool import read_chip, wait_for_port, write_micropython
     from gateway.provision.micropython import RELEASES, check_image
 
     release = RELEASES.get(chip)
@@ -55,6 +55,7 @@ def put_micropython(port: str, chip: str, source: Source, *, why: str, erase: bo
     check_image(content, chip, found.flash_bytes, path.name)
     with _bar("writing ") as progress:
         write_micropython(port, path, chip, erase=erase, progress=progress)
+    wait_for_port(port)
     typer.echo("written  MicroPython, and its MD5 compared; now it starts")
 
 

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ BAUD: Final = 460800
 _READ_S: Final = 60.0
 _WRITE_S: Final = 600.0
 """1.8 MB at 115200 baud takes 160 s, to erase 16 MB of slow flash another 120."""
+BACK_S = 5.0
 _MOST_BYTES: Final = 16 << 20
 Progress = Callable[[float], None]
 """Called with the part that is done, 0 to 1."""
@@ -85,6 +87,13 @@ def write_micropython(port: str, image: Path, chip: str, *, erase: bool, progres
         raise EsptoolError(f"esptool does not say that what it wrote is there: {_last(said)}")
 
 
+def wait_for_port(port: str) -> None:
+    """A chip's own USB goes away with each reset, and comes back."""
+    until_s = time.monotonic() + BACK_S
+    while not Path(port).exists() and time.monotonic() < until_s:
+        time.sleep(0.1)
+
+
 def erase_flash(port: str) -> None:
     """All of it, MicroPython included. Raises EsptoolError."""
     _run(port, ["--chip", "auto", "erase-flash"], _WRITE_S)
@@ -126,6 +135,7 @@ def _run(port: str, arguments: Sequence[str], most_s: float, progress: Progress 
     """What it printed. Raises EsptoolError where it failed."""
     if importlib.util.find_spec("esptool") is None:
         raise EsptoolError(f"esptool is not installed here: {sys.executable} -m pip install 'esptool>=5,<6'")
+    wait_for_port(port)
     command = [sys.executable, "-m", "esptool", "--port", port, *arguments]
     environment = os.environ | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"}
     said: list[str] = []

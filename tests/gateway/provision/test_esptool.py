@@ -101,13 +101,14 @@ def test_worn_out_flash_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         write_micropython(loader.port, image, "esp32", erase=False)
 
 
-def test_a_port_that_is_taken_or_gone_is_said() -> None:
+def test_a_port_that_is_taken_or_gone_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     import serial  # type: ignore[import-untyped]
 
     with RomLoader() as loader:
         with serial.Serial(loader.port, exclusive=True), pytest.raises(EsptoolError, match="in use by another program"):
             read_chip(loader.port)
         gone = loader.port
+    monkeypatch.setattr(esptool, "BACK_S", 0.1)
     with pytest.raises(EsptoolError, match="has gone: plug the board in again"):
         read_chip(f"{gone}0000")
 
