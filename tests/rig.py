@@ -22,8 +22,9 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.emulator import EmulatedBoard
-from gateway.profile import find_node, load_profile
+from gateway.profile import load_profile
 from tests.flow.commands import FREE_PORTS, command, environment, mpy_gateway, set_options
+from tests.nodes import plain_climate
 from tests.programs import free_port, need_program
 from tests.reckoning import Delivered, End, Reckoning, reckon, truth
 
@@ -34,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def quick_node(directory: Path, *, period_ms: int = 100, power_loss: str = "unsent", ram_samples: int = 512) -> Path:
     """The climate node with another pace: its profile.toml. Checked for wear like any profile."""
-    text = find_node("climate-node").read_text()
+    text = plain_climate()
     for old, new in (
         ("period_ms = 1000\n", f"period_ms = {period_ms}\n"),
         ("period_ms = 10000\n", f"period_ms = {period_ms * 10}\n"),

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from gateway.emulator import EmulatedBoard
-from gateway.profile import Profile, find_node, load_profile
+from gateway.profile import Profile, find_node
 from tests.aio import run, until
 from tests.firmware import interpreter
 from tests.firmware.gateway import Gateway, running
+from tests.nodes import plain_profile
 
 TOKEN = "T" * 43
 RAM_SAMPLES = 128
@@ -24,8 +25,8 @@ PROFILE = find_node("climate-node")
 
 
 def profile(**periods_ms: int) -> Profile:
-    """The climate node, with other periods and a small ring."""
-    loaded = load_profile(PROFILE)
+    """The climate node without light, with other periods and a small ring."""
+    loaded = plain_profile()
     sensors = {
         name: sensor.model_copy(update={"period_ms": periods_ms.get(name, sensor.period_ms)})
         for name, sensor in loaded.sensors.items()

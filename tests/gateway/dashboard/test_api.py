@@ -41,7 +41,7 @@ def test_a_device_has_everything_its_page_shows(tmp_path: Path) -> None:
         assert device["counts"] == counts
         assert device["newest_at_ms"] == T0_MS + 51_000
         assert device["latest"]["temperature"]["value"] == 20.51
-        assert [sensor["name"] for sensor in device["sensors"]] == ["climate", "vitals"]
+        assert [sensor["name"] for sensor in device["sensors"]] == ["climate", "light", "vitals"]
         assert device["sensors"][0]["quantities"][0] == {
             "name": "temperature",
             "title": "Temperature",

@@ -19,13 +19,13 @@ from gateway.config import DevicesConfig, Limits
 from gateway.device.server import DeviceServer
 from gateway.model import Batch, Record
 from gateway.presence import ConnectionInfo, Presence
-from gateway.profile import find_node, load_profile
 from gateway.store.devices import Devices
 from gateway.store.history import History
 from gateway.store.sqlite import SqliteStore
+from tests.nodes import plain_profile
 
 SUBPROTOCOL = "mpy-gateway.v1"
-PROFILE = load_profile(find_node("climate-node"))
+PROFILE = plain_profile()
 BOOT_ID = "9f3c11d2c01b6a55"
 HARDWARE = "a4cf12b0c3d4"
 

@@ -14,6 +14,7 @@ from gateway.emulator import EmulatedBoard, Interpreter
 from gateway.emulator import board as board_module
 from gateway.profile import find_node, load_profile
 from tests.aio import run, until
+from tests.nodes import plain_profile
 
 NODE = find_node("climate-node")
 WIFI = {"ssid": "home", "password": "sesame-sesame"}
@@ -25,7 +26,7 @@ def make_board(tmp_path: Path, interpreter: Interpreter, program: str, **options
     """A climate node with `program` as its /main.py in place of the firmware, not yet started."""
     options = {"seed": 7, "firmware": False, "directory": tmp_path / "board", "node_dir": NODE.parent} | options
     files = {"/main.py": program} | options.pop("files", {})
-    profile = options.pop("profile", None) or load_profile(NODE)
+    profile = options.pop("profile", None) or plain_profile()
     node_dir = options.pop("node_dir")
     settings = options.pop("settings", SETTINGS)
     return EmulatedBoard(profile, node_dir, settings, interpreter=interpreter, files=files, **options)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.profile import ProfileError, find_node, load_profile
+from gateway.profile import ProfileError, load_profile
+from tests.nodes import plain_climate
 
-CLIMATE = find_node("climate-node").read_text("utf-8")
+CLIMATE = plain_climate()
 DRIVERS = {
     "bme280": 'QUANTITIES = (("temperature", 2), ("humidity", 2), ("pressure", 2))\n',
     "vitals": 'QUANTITIES = (("rssi", 0), ("free_heap", 0), ("uptime", 0), ("reset_cause", 0))\n',

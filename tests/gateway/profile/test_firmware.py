@@ -36,6 +36,15 @@ def test_the_boards_profile_holds_what_the_firmware_uses_and_nothing_else(profil
                 ],
             },
             {
+                "name": "light",
+                "chip": "bh1750",
+                "bus": "i2c0",
+                "address": 0x23,
+                "period_ms": 5000,
+                "options": {},
+                "quantities": [{"name": "illuminance", "decimals": 1}],
+            },
+            {
                 "name": "vitals",
                 "chip": "vitals",
                 "period_ms": 10_000,
@@ -63,7 +72,7 @@ def test_the_board_gets_the_firmware_and_the_drivers_of_its_chips_alone(profile,
     files = firmware_sources(profile, find_node("climate-node").parent)
     assert {"/boot.py", "/main.py", "/device/__init__.py", "/device/sensors/__init__.py"} <= set(files)
     drivers = {path for path in files if path.startswith("/device/sensors/")}
-    assert drivers == {f"/device/sensors/{name}.py" for name in ("__init__", "bme280", "vitals")}
+    assert drivers == {f"/device/sensors/{name}.py" for name in ("__init__", "bh1750", "bme280", "vitals")}
     for on_board, source in files.items():
         assert source == firmware_dir() / on_board[1:]
         assert source.is_file()

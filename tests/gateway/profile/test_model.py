@@ -21,7 +21,7 @@ def test_the_climate_node_is_right():
     profile = load_profile(find_node("climate-node"))
     assert profile.node.title == "Climate node"
     assert profile.board.title == "ESP32-DevKitC V4"
-    assert list(profile.sensors) == ["climate", "vitals"]
+    assert list(profile.sensors) == ["climate", "light", "vitals"]
     assert profile.sensors["climate"].address == 0x76
     assert profile.outputs["led"].pin == "GPIO2"
     assert profile.delivery.power_loss == "unsent"
