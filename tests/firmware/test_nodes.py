@@ -31,7 +31,7 @@ async def first_samples(name: str, directory: Path) -> None:
         board = EmulatedBoard(profile, path.parent, settings, directory=directory, seed=7)
         await board.start()
         try:
-            wanted = set(profile.quantities)
+            wanted = set(profile.quantities) - {"rssi"}  # the first sample of it comes before there is Wi-Fi
             await until(lambda: wanted <= set(measured(gateway)), timeout_s=40, what=f"all that a {name} measures")
             assert "sensor.failed" not in gateway.events, gateway.frames
             for quantity, value in measured(gateway).items():
