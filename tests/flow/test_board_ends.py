@@ -18,7 +18,7 @@ def with_fault(program: str) -> dict[str, str]:
     """Files for a board whose node does, 1.5 s after its start and in its own loop, what `program` says; once in its
     life."""
     node = (ROOT / "firmware" / "device" / "node.py").read_text()
-    main_loop = "            now = self._clock.ticks()\n            wait_ms = min(self._sampler.poll(now)"
+    main_loop = "            now = self._clock.ticks()\n            wait_ms = self._buttons.poll(now)"
     assert node.count(main_loop) == 1
     hook = "            fault.look(self)\n"
     node = node.replace("import gc\n", "import gc\n\nimport fault\n", 1).replace(main_loop, hook + main_loop)
