@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.emulator import EmulatedBoard
     from gateway.emulator.signals import Signal
+    from gateway.emulator.timing import Timing
 
 FILES_A_BOARD: Final = 8
 """Pipes, pages and the port; measured 7."""
@@ -63,6 +64,10 @@ def emulate(
     blank: Annotated[
         bool, typer.Option("--blank", help="Boards without any file, to be flashed through their ports.")
     ] = False,
+    timing: Annotated[
+        str,
+        typer.Option("--timing", metavar="WHAT", help='"chip": stand still where a chip does; "fast": nowhere.'),
+    ] = "fast",
     report: Annotated[
         Path | None,
         typer.Option(
@@ -86,11 +91,14 @@ def emulate(
     from gateway.emulator import find_interpreter
     from gateway.emulator.faults import kinds_of
     from gateway.emulator.interpreter import need_raw_repl
+    from gateway.emulator.timing import TIMINGS
 
     if name and count > 1:
         raise typer.BadParameter("goes with one board only", param_hint="--name")
     if name and blank:
         raise typer.BadParameter("a blank board is called by whoever flashes it", param_hint="--name")
+    if timing not in TIMINGS:
+        raise typer.BadParameter(f"there are: {', '.join(TIMINGS)}", param_hint="--timing")
     interpreter = find_interpreter()
     if report is not None:
         _remove_old(report)
@@ -109,6 +117,7 @@ def emulate(
         serial or blank,
         blank,
         report,
+        TIMINGS[timing],
     )
     url = None if blank else RunningGateway(effective.state).run["devices_url"]
     run_loop(_emulate(effective, wanted, url))
@@ -139,6 +148,7 @@ class Wanted:
     serial: bool
     blank: bool
     report: Path | None
+    timing: Timing
 
 
 async def _emulate(config: Config, wanted: Wanted, url: str | None) -> None:
@@ -148,7 +158,7 @@ async def _emulate(config: Config, wanted: Wanted, url: str | None) -> None:
     from gateway.config import write_private
 
     stop = stop_on_signal()
-    boards = Boards()
+    boards = Boards(wanted.timing)
     if url is None:
         _add_blank(boards, config, wanted)
     else:

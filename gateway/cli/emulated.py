@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from gateway.emulator import EmulatedBoard
 from gateway.emulator.board import hardware_id
 from gateway.emulator.signalpage import Given
+from gateway.emulator.timing import AT_ONCE, Timing
 from gateway.errors import ConfigError
 from gateway.profile import Profile
 from gateway.provision.identity import gateway_settings
@@ -57,8 +58,9 @@ async def board_settings(
 class Boards:
     """Several emulated boards, started and stopped together."""
 
-    def __init__(self) -> None:
+    def __init__(self, timing: Timing = AT_ONCE) -> None:
         self.boards: dict[str, EmulatedBoard] = {}
+        self._timing = timing
 
     def add(
         self,
@@ -85,6 +87,7 @@ class Boards:
             console=console,
             signals=signals,
             serial=serial,
+            timing=self._timing,
         )
 
     def add_blank(
@@ -110,6 +113,7 @@ class Boards:
             signals=signals,
             serial=True,
             blank=True,
+            timing=self._timing,
         )
 
     def report(self) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime
 import json
 import logging
@@ -27,6 +28,7 @@ from gateway.emulator.page import HardwarePage
 from gateway.emulator.process import BoardProcess, Lines
 from gateway.emulator.serial import SerialPort
 from gateway.emulator.signalpage import Given, Signals
+from gateway.emulator.timing import AT_ONCE, Timing
 from gateway.errors import ConfigError
 from gateway.profile import Profile
 from gateway.profile.firmware import firmware_profile, pin_number
@@ -101,6 +103,7 @@ class EmulatedBoard:
               Any network with any password is in reach, or the one that MPY_GATEWAY_WIFI_SSID and _PASSWORD name
     sleep_factor  how fast the RTC counts in deep sleep. Real ones are up to 5 % off: 0.95 to 1.05; with 600 an hour's
               sleep takes 6 seconds
+    timing    how long it stands still where a chip does (timing.py: CHIP, AT_ONCE)
 
     The methods are for one event loop.
     """
@@ -124,6 +127,7 @@ class EmulatedBoard:
         serial: bool = False,
         blank: bool = False,
         sleep_factor: float = 1.0,
+        timing: Timing = AT_ONCE,
     ) -> None:
         self.profile = profile
         self.node_dir = node_dir
@@ -156,6 +160,7 @@ class EmulatedBoard:
         self._lines = Lines(self._print)
         self._keyboard = Keyboard()
         self._sleep_factor = sleep_factor
+        self._timing = timing
         self._page: HardwarePage | None = None
         self._process: BoardProcess | None = None
         self._booted = False
@@ -500,6 +505,7 @@ class EmulatedBoard:
                 for sensor in description["sensors"]
             ],
             "air": self.air,
+            "timing": dataclasses.asdict(self._timing),
         }
 
     def _model(self, chip: str) -> Path:
@@ -544,6 +550,7 @@ class EmulatedBoard:
         self.ended, self._booted = None, False
         heap_bytes = circuit["heap_bytes"] + ROM_HEAP_BYTES
         self._wire, self._lines = Console(), Lines(self._print)
+        await asyncio.sleep(self._timing.boot_ms / 1000)
         self._process = process = BoardProcess(
             interpreter, self.directory.resolve(), heap_bytes, self._output, keyboard=self._port is not None
         )

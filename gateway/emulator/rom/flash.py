@@ -25,6 +25,8 @@ class Flash:
         self._torn_at = page.at["flash_cut_torn"]
         self._puts = (file.write, self._torn)  # whether the power goes in this operation
         self._blocks = file.seek(0, 2) // BLOCK_BYTES
+        self._sleep_us = hardware.sleep_us
+        self._erase_us = hardware.circuit["timing"]["erase_ms"] * 1000
         nothing = self._nothing
         # by operation: 1 init, 2 shut down, 3 sync, 4 count, 5 size, 6 erase (vfs.AbstractBlockDev.ioctl)
         self._operations = (nothing, nothing, nothing, nothing, self._count, self._size, self._erase)
@@ -56,6 +58,7 @@ class Flash:
     def _erase(self, block):
         page = self._page
         put = self._puts[self._cut_now()]
+        self._sleep_us(self._erase_us)  # nothing else runs on a chip meanwhile, either
         self._seek(block * BLOCK_BYTES)
         put(_ERASED)
         page.put64(self._erases_at, page.get64(self._erases_at) + 1)

@@ -9,6 +9,7 @@ from array import array
 
 import utime as _unix  # the interpreter's own: rom/time.py takes the name
 
+sleep_us = _unix.sleep_us
 US_2000 = 946684800 * 1000000  # from 1970 to 2000, the epoch of a board
 
 page = None

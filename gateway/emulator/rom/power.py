@@ -50,6 +50,8 @@ def power_up(circuit_path, control_fd):
     hardware.scripts = Scripts(circuit["signals"], circuit["quantities"])
     solder(circuit, hardware)
     board = {name: __import__(source) for name, source in _BOARD_MODULES.items()}
+    if circuit["timing"]["tls_ms"]:
+        board["tls"] = __import__("slowtls")
     from flash import Flash
 
     flash = Flash(circuit["flash"], hardware)

@@ -3,12 +3,15 @@
 
 import hardware as _hw
 import usocket as _host
+import utime as _unix
 from usocket import *  # noqa: F403  # all of it is ours, too
 
 _UNKNOWN = -2  # EAI_NONAME
 
 
 def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
+    if not host or not "0" <= host[-1] <= "9":  # a name: it is looked up, and everything waits for that
+        _unix.sleep_ms(_hw.circuit["timing"]["name_ms"])
     if host.endswith(".local"):
         host = _answer(host)
     return _host.getaddrinfo(host, port, af, type, proto, flags)
