@@ -124,6 +124,8 @@ class Reckoning:
     invented: int = 0
     interrupted: int = 0
     """Converted by the chip, but the power went in the very turn of the program's loop that measured it."""
+    not_measured: int = 0
+    """Delivered as that, and no chip had converted anything: a sensor that did not answer."""
     unlogged: int = 0
     """Delivered as not measured, and not in the truth log: Ctrl-C came before the chip had written that, too."""
     unknown_tail: int = 0
@@ -177,6 +179,8 @@ def reckon(
             _tail(tail, delivered, feeds_at_end.get(number), power_loss, outcome)
     # Counted by the chip, and the power went before the log was written.
     outcome.interrupted += max(0, taken - len(measured) - outcome.unlogged)
+    outcome.not_measured = max(0, outcome.unlogged - (taken - len(measured)))
+    outcome.unlogged -= outcome.not_measured
     return outcome
 
 
@@ -240,20 +244,12 @@ def _same(entry: Measured, values: dict[str, float]) -> bool:
 
 def _match(number: int, entries: list[Measured], delivered: BootDelivered, outcome: Reckoning) -> list[Measured]:
     """Walk both in order. Returns what of `entries` comes after the last that was delivered, or is owned up to."""
-    at, previous = 0, -1
-    seqs = sorted(delivered.samples)
-    for number_of, seq in enumerate(seqs):
+    at, previous, empty = 0, -1, 0
+    for seq in sorted(delivered.samples):
         said_lost = _said_lost(delivered, previous, seq)
         at_ms, quality, values = delivered.samples[seq]
-        if (
-            not values
-        ):  # converted, but not read: Ctrl-C came between. It is said to be not measured, and invents nothing
-            after = delivered.samples[seqs[number_of + 1]][2] if number_of + 1 < len(seqs) else None
-            if at < len(entries) and (after is None or not _same(entries[at], after)):
-                at += 1
-            else:
-                outcome.unlogged += 1
-            previous = seq
+        if not values:  # said to be not measured. Each may stand for one that was converted, and could not be read
+            empty += 1
             continue
         place = next(
             (at + skip for skip in _skips(said_lost, len(entries) - at) if _same(entries[at + skip], values)), None
@@ -262,7 +258,10 @@ def _match(number: int, entries: list[Measured], delivered: BootDelivered, outco
             outcome.invented += 1
             outcome.problems.append(f"boot {number}, seq {seq}: no chip measured {values}")
             continue
-        if (missing := place - at) > said_lost:
+        missing = place - at
+        outcome.unlogged += max(0, empty - missing)
+        missing = max(0, missing - empty)
+        if missing > said_lost:
             outcome.lost += missing - said_lost
             outcome.problems.append(
                 f"boot {number}: {missing} measurements before seq {seq} are missing, gaps say {said_lost}"
@@ -270,8 +269,10 @@ def _match(number: int, entries: list[Measured], delivered: BootDelivered, outco
         outcome.in_gaps += min(missing, said_lost)
         if quality != "estimated":
             outcome.worst_time_ms = max(outcome.worst_time_ms, abs(at_ms - entries[place].at_ms))
-        at, previous = place + 1, seq
-    # Behind the last sample there may be closed gaps, too.
+        at, previous, empty = place + 1, seq, 0
+    # Behind the last sample there may be closed gaps, too, and samples that were not measured.
+    outcome.unlogged += max(0, empty - (len(entries) - at))
+    at = min(len(entries), at + empty)
     said_lost = min(_said_lost(delivered, previous, None), len(entries) - at)
     outcome.in_gaps += said_lost
     return entries[at + said_lost :]

@@ -344,7 +344,8 @@ async def settle(
     deadline = time.monotonic() + timeout_s
     while True:
         outcome = outcome_of(board, subscriber, power_loss)
-        accounted = outcome.delivered + outcome.in_gaps + outcome.unknown_tail + outcome.interrupted
+        measured = outcome.delivered - outcome.not_measured
+        accounted = measured + outcome.in_gaps + outcome.unknown_tail + outcome.interrupted
         if (accounted >= outcome.taken and not outcome.holes) or time.monotonic() > deadline:
             return outcome
         await asyncio.sleep(0.1)

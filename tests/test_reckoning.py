@@ -143,6 +143,19 @@ def test_a_sample_without_values_stands_for_what_was_converted_and_not_read() ->
     assert (bad(found), found.problems) == ((0, 0, 0), [])
 
 
+def test_a_sensor_that_did_not_answer_loses_nothing_and_hides_no_more_than_its_samples() -> None:
+    empty = samples(range(3)) | {"seq": [10, 11, 12], "at": [5, 6, 7], "values": {}}
+    sent = ("samples", samples(range(10))), ("samples", empty)
+    after = ("samples", samples(range(10, 20), seq=13))
+    found = outcome(measured(20), *sent, after)  # nothing was converted meanwhile
+    assert (found.delivered, found.not_measured, bad(found), found.problems) == (23, 3, (0, 0, 0), [])
+    later = ("samples", samples(range(12, 20), seq=13))  # two conversions could not be read
+    found = outcome(measured(20), *sent, later)
+    assert (found.not_measured, bad(found), found.problems) == (1, (0, 0, 0), [])
+    assert bad(outcome(measured(20), *sent, ("samples", samples(range(14, 20), seq=13)))) == (1, 0, 0)
+    assert bad(outcome(measured(14), *sent)) == (1, 0, 0)
+
+
 def test_a_conversion_that_ctrl_c_kept_from_the_log_is_delivered_and_not_interrupted() -> None:
     body = samples(range(10))
     for column in body["values"].values():
