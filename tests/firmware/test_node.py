@@ -156,7 +156,7 @@ def test_a_hostile_gateway_does_not_stop_the_node(tmp_path: Path) -> None:
         async with connected(tmp_path, climate=100) as (gateway, one, lines):
             for item in rubbish:
                 await gateway.say(item)
-            await until(lambda: len(gateway.hellos) == 2, timeout_s=20, what="the reconnect")
+            await until(lambda: len(gateway.hellos) == 2 and gateway.closed, timeout_s=20, what="the reconnect")
             assert gateway.closed[0][0] == 1009
             for _ in range(2):  # a frame with reserved bits: closed with 1002
                 assert gateway.socket is not None

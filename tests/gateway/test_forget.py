@@ -233,9 +233,9 @@ def test_what_is_under_way_when_a_device_is_forgotten_is_not_stored(tmp_path: Pa
                     await gateway.bridges[0]._save()  # that the broker has cleared what it retained
                     return files_with(tmp_path / "state", NAME) == []
 
-                await until(nothing_left, what="the clearing")
+                await until(nothing_left, what="the clearing", timeout_s=25)
 
-    run(scenario())
+    run(scenario(), timeout_s=50)
 
 
 def test_a_store_without_a_gateway_forgets_and_keeps_its_cursors(tmp_path: Path) -> None:

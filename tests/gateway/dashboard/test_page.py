@@ -586,7 +586,7 @@ def test_an_ended_session_says_how_to_come_back(visit: Visit, gateway: ScriptedG
     gateway.stop()
     gateway.logged_in = False
     gateway.start()
-    expect(page.get_by_role("status").first).to_have_text("Logged out", timeout=15_000)  # it may be between two tries
+    expect(page.get_by_role("status").first).to_have_text("Logged out", timeout=40_000)  # it may be between two tries
     expect(page.locator(".feed").get_by_role("link", name="Log in")).to_have_attribute("href", "/login")
 
 

@@ -54,11 +54,14 @@ class Filler:
         self._directory = directory
 
     def leave(self, free: int) -> None:
-        """Make it so large that so many bytes are free."""
-        self.empty()
+        """Make it so large that so many bytes are free, without a moment in which there are more."""
         found = os.statvfs(self._directory)
-        with self._path.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, found.f_bavail * found.f_frsize - free)
+        with self._path.open("ab") as file:
+            size = file.tell() + found.f_bavail * found.f_frsize - free
+            if size > file.tell():
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
 
     def empty(self) -> None:
         self._path.unlink(missing_ok=True)
