@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def ca(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="Write it here instead: as DER if the name ends in .der, else as PEM."),
+        typer.Argument(metavar="FILE", help="Write it here instead: as DER if the name ends in .der, else as PEM."),
     ] = None,
     config: ConfigFile = None,
     state: StateDir = None,

@@ -28,7 +28,7 @@ _EVENTS: Final = 500
 @app.command("doctor")
 def doctor(
     target: Annotated[
-        str | None, typer.Argument(metavar="[DEVICE|PORT]", help="Look at this device, or at this port, too.")
+        str | None, typer.Argument(metavar="DEVICE|PORT", help="Look at this device, or at this port, too.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
     config: ConfigFile = None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @app.command("erase")
 def erase(
     port: Annotated[
-        str | None, typer.Argument(metavar="[PORT]", help="Where the board is. Left out: the one that is plugged in.")
+        str | None, typer.Argument(metavar="PORT", help="Where the board is. Left out: the one that is plugged in.")
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="All of its flash, MicroPython and files of your own included (ESP32).")

@@ -50,7 +50,7 @@ def flash(
         str, typer.Option("--name", metavar="DEVICE", help="The device's id: a-z, 0-9, - and _, at most 32.")
     ],
     port: Annotated[
-        str | None, typer.Argument(metavar="[PORT]", help="Where the board is. Left out: the one that is plugged in.")
+        str | None, typer.Argument(metavar="PORT", help="Where the board is. Left out: the one that is plugged in.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Let it take the place of another board.")] = False,
     wifi_file: Annotated[

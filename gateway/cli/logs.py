@@ -17,7 +17,7 @@ LISTEN_S = 0.2
 def logs(
     target: Annotated[
         str | None,
-        typer.Argument(metavar="[DEVICE|PORT]", help="A device's id, or a port. Left out: the only board plugged in."),
+        typer.Argument(metavar="DEVICE|PORT", help="A device's id, or a port. Left out: the only board plugged in."),
     ] = None,
     config: ConfigFile = None,
     state: StateDir = None,

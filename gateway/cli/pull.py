@@ -19,7 +19,7 @@ HIDDEN: Final = "(hidden)"
 @app.command("pull-config")
 def pull_config(
     port: Annotated[
-        str | None, typer.Argument(metavar="[PORT]", help="Where the board is. Left out: the one that is plugged in.")
+        str | None, typer.Argument(metavar="PORT", help="Where the board is. Left out: the one that is plugged in.")
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Write the files there instead.")] = None,
     secrets: Annotated[

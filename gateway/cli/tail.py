@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @app.command("tail")
 def tail(
-    device: Annotated[str | None, typer.Argument(metavar="[DEVICE]", help="Only this device.")] = None,
+    device: Annotated[str | None, typer.Argument(metavar="DEVICE", help="Only this device.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the feed's messages as they are, one a line.")] = False,
     config: ConfigFile = None,
     state: StateDir = None,

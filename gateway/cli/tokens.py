@@ -16,7 +16,7 @@ app.add_typer(group, name="tokens")
 
 @group.command("add")
 def add(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="What it is for.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")] = "",
     scope: Annotated[
         Literal["read", "control", "admin"],
         typer.Option("--scope", help="read: looks. control: sends commands, too. admin: everything."),
