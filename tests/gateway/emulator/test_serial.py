@@ -179,6 +179,23 @@ def test_a_reset_starts_main_and_the_port_stays(plugged: Plugged) -> None:
     assert plugged.mpremote("resume", "eval", "1 + 1") == "2\n"
 
 
+def test_a_watchdog_bites_through_ctrl_c_a_soft_reset_and_the_raw_repl(plugged: Plugged, tmp_path: Path) -> None:
+    program = (
+        "import machine, time\nif machine.reset_cause() == 3:\n    print('bitten')\nelse:\n"
+        "    machine.WDT(timeout=2500)\n    print('armed')\n    while True:\n        time.sleep_ms(10)\n"
+    )
+    plugged.main_is(program, tmp_path)
+    plugged.printed("armed")
+    with plugged.opened() as port:
+        port.write(b"\r\x03\r\x01")
+        assert port.read_until(b"raw REPL; CTRL-B to exit\r\n>").endswith(b"exit\r\n>")
+        port.write(b"\x04")
+        assert port.read_until(b"soft reboot\r\nraw REPL; CTRL-B to exit\r\n>").endswith(b"exit\r\n>")
+        assert plugged.board.reset_cause == 5  # the program that armed it is gone
+        plugged.printed("bitten")
+    assert plugged.board.reset_cause == 3
+
+
 BROKEN = {
     "a syntax error": "print('broken')\nthis is no Python\n",
     "an endless loop": "print('broken')\nwhile True:\n    pass\n",
