@@ -19,7 +19,7 @@ def render(
     nodes: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NODE...", help="Names from hardware/, or folders with a profile.toml; none: all of ours."
+            metavar="NODE", help="Names from hardware/, or folders with a profile.toml; none: all of ours."
         ),
     ] = None,
     check: Annotated[

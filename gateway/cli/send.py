@@ -20,7 +20,7 @@ def send(
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="The device's id.")],
     command: Annotated[str, typer.Argument(metavar="COMMAND", help="ping, identify, restart ...")],
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Arguments of the command.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Arguments of the command.")
     ] = None,
     wait: Annotated[
         int | None,
