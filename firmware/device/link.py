@@ -135,8 +135,9 @@ class Link:
         return self.state == ONLINE
 
     def trouble(self):
-        """Why the gateway is not there (device/signs.py); NONE while it is, or before the first try has ended."""
-        return self._net.trouble if self.state == WIFI else self._trouble
+        """Why the gateway is not there (device/signs.py); NONE while it is, or before the first try has ended. The next
+        try begins with Wi-Fi, and while that is well, what ended the last one is still what is wrong."""
+        return self._net.trouble if self.state == WIFI and self._net.trouble else self._trouble
 
     def busy(self):
         """Whether there is, or is to be, a connection."""

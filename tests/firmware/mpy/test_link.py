@@ -623,6 +623,19 @@ def test_what_is_wrong_is_known_until_the_gateway_has_welcomed_us():
     check.equal((bench.link.trouble(), bench.net.proofs), (signs.NONE, 1))
 
 
+def test_what_is_wrong_stays_so_while_it_is_tried_again():
+    bench = Bench()
+    bench.net.refuses = OSError("nobody")
+    bench.poll(0)
+    states = set()
+    for _ in range(2000):  # as the node does: it looks after each turn
+        bench.hand.turn(50)
+        bench.link.poll(bench.clock.ticks())
+        states.add(bench.link.state)
+        check.equal(bench.link.trouble(), signs.NO_GATEWAY)
+    check.true(WIFI in states and BACKOFF in states, states)
+
+
 def test_with_tls_the_second_close_frame_ends_it_whoever_sent_it_first():
     for ours_first in (True, False):
         bench = Bench()
