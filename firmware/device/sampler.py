@@ -139,10 +139,11 @@ class Sensor:
     def fail(self, now):
         """Reading has failed: it is tried again later, with growing delay."""
         self.failed = True
-        self.fifo = None
-        if self.period_ms < _FAILED_MS:
-            self.every_ms = _FAILED_MS
-            self.due = ticks_add(now, _FAILED_MS)
+        self.fifo = self.changed = self._driver = None
+        every_ms = max(self.period_ms, _FAILED_MS)
+        if self.every_ms != every_ms:  # also of a FIFO that is fetched more often than it has something
+            self.every_ms = every_ms
+            self.due = ticks_add(now, every_ms)
         self._retry = ticks_add(now, self._retry_ms)
         self._retry_ms = min(2 * self._retry_ms, _LAST_RETRY_MS)
 
@@ -203,13 +204,16 @@ class Sampler:
     def eager(self):
         """Whether something has changed that is to be sampled at once."""
         for sensor in self.sensors:
-            if sensor.changed is not None and sensor.changed():
+            try:
+                if sensor.changed is not None and sensor.changed():
+                    return True
+            except Exception:  # the edge of a driver: `poll` says it
                 return True
         return False
 
     def _poll(self, number, now):
         sensor = self.sensors[number]
-        if sensor.changed is not None and ticks_diff(now, sensor.due) < 0 and sensor.changed():
+        if sensor.changed is not None and ticks_diff(now, sensor.due) < 0 and self._has_changed(sensor, now):
             sensor.due = now
         late_ms = ticks_diff(now, sensor.due)
         if late_ms < 0:
@@ -222,6 +226,13 @@ class Sampler:
         self._take(number, sensor, now)
         if sensor.fifo is None:  # which nobody knew before the first time
             sensor.missed += turns
+
+    def _has_changed(self, sensor, now):
+        try:
+            return sensor.changed()
+        except Exception as error:  # the edge of a driver
+            self._fail(sensor, error, self._clock.uptime_ms(), now)
+            return False
 
     def due_ms(self, now, wait_ms=0):
         """Milliseconds from `now` until a sample is due, of those that are due `wait_ms` from now and later."""

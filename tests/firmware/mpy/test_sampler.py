@@ -443,6 +443,57 @@ def test_a_chip_with_a_fifo_that_fails_says_so_once_a_second_and_comes_back():
     check.equal(found[-1][1], [bench.fifo.read - 1])
 
 
+def test_a_chip_with_a_fifo_that_fails_gives_no_more_nulls_than_it_gave_samples():
+    bench = FifoBench()
+    sensor = bench.sampler.sensors[0]
+    sensor.period_ms = 5000
+    bench.fifo.fetch_ms = 1000
+    bench.run(3000)
+    bench.fifo.fails = SensorError("crc", 5)
+    found = [one for one in bench.run(60000) if not isinstance(one, str)]
+    check.true(11 <= len(found) <= 13, found)
+
+
+def test_a_driver_that_fails_has_no_news_until_it_is_made_anew():
+    bench = Bench(config(), config("other", 5000))
+    driver, other = bench.drivers
+    other.news = False
+    other.changed = lambda: other.news
+    bench.poll()
+    bench.new()
+    other.gives, other.news = OSError(19), True
+    check.true(bench.sampler.eager())
+    found = []
+    for _ in range(50):
+        bench.poll(1)
+        found += bench.new()
+    check.equal(len(found), 2)  # that it failed, and one NULL
+    check.true(not bench.sampler.eager())
+    other.gives, other.news = [1, 2], False
+    bench.poll(6000)
+    other.news = True
+    check.true(bench.sampler.eager())
+
+
+def test_a_driver_that_raises_when_it_is_asked_for_news_stops_nobody():
+    bench = Bench(config(), config("other", 5000))
+    other = bench.drivers[1]
+
+    def changed():
+        raise KeyError("a mistake in a driver")
+
+    other.changed = changed
+    bench.poll()
+    bench.new()
+    check.true(bench.sampler.eager())
+    bench.poll(10)
+    found = bench.new()
+    check.true(len(found) == 1 and "a mistake in a driver" in found[0], found)
+    check.true(not bench.sampler.eager())
+    bench.poll(990)
+    check.equal([one[1] for one in bench.new()], [[2150, 4800]])
+
+
 def test_a_fifo_driver_with_a_mistake_stops_nobody_and_hides_nothing():
     bench = FifoBench(config())
     bench.run(2000)
