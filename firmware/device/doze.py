@@ -18,6 +18,7 @@ _FIRST_AWAKE_MS = const(10000)  # after power-up or reset, so that mpremote find
 _CROWDED_BYTES = const(1400)  # of 2048, with what is not a record
 _LATE_MS = const(60000)  # a wake that comes later than this was no wake of ours
 _WAIT_MS = const(1000)
+_AGAIN_MS = const(60000)  # between two errands of one wake
 
 
 class Sleeper(Node):
@@ -25,7 +26,7 @@ class Sleeper(Node):
         self._errand = None
         self._out = False  # on an errand: Wi-Fi is on
         self._leaving = False  # ... and it is over
-        self._been = False  # one in each wake is enough
+        self._been_ms = None  # when the last one ended: a wake that cannot end, as something is always due, has several
         memory = remembered(self._settings["device"])
         slept_ms = 0 if memory is None else port.rtc_ms() - memory.rtc_ms
         self._fresh = memory is None or not self._is_ours(memory, slept_ms)
@@ -98,7 +99,9 @@ class Sleeper(Node):
     def _poll_errand(self, now):
         now_ms = self._clock.uptime_ms()
         if not self._out:
-            if self._been or not self._errand.due(now_ms, self._crowded()):
+            if self._been_ms is not None and now_ms < self._been_ms + _AGAIN_MS:
+                return _WAIT_MS
+            if not self._errand.due(now_ms, self._crowded()):
                 return _WAIT_MS
             self._set_out(now_ms)
         wait_ms = self._poll_link(now)
@@ -106,7 +109,7 @@ class Sleeper(Node):
             if not self._link.busy():
                 self._net.off()
                 self._out = self._leaving = False
-                self._been = True
+                self._been_ms = now_ms
         elif self._errand.over(now_ms, self._link.online(), self._outbox.backlog(), self._nothing_else()):
             self._link.stop(1000, self._sampler.due_ms(now, max(0, self._errand.wait_ms(now_ms))))
             self._leaving = True

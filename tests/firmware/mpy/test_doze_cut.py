@@ -141,4 +141,34 @@ def test_a_gateway_that_is_away_costs_its_patience_and_then_all_is_on_flash():
     check.true(time.ticks_diff(time.ticks_ms(), began_ms) < 5000)
 
 
+def test_a_wake_that_cannot_end_has_one_errand_after_the_other():
+    stage(uptime_ms=7200000)
+    ticks = port.clock._ticks_ms
+    waits, sets_out = Sleeper._wait, Sleeper._set_out
+    skipped = [0]
+    begun = []
+
+    def wait(self, ms):
+        skipped[0] += ms
+        if skipped[0] > 300000:
+            raise Asleep(ms)
+
+    def set_out(self, now_ms):
+        begun.append(now_ms)
+        if len(begun) == 3:
+            raise Asleep(0)
+        sets_out(self, now_ms)
+
+    Sleeper._wait, Sleeper._set_out = wait, set_out
+    port.clock._ticks_ms = lambda: time.ticks_add(ticks(), skipped[0])
+    try:
+        fast = [dict(sensor, period_ms=1500) for sensor in PROFILE["sensors"]]
+        wake(dict(PROFILE, sensors=fast, power={"deep_sleep": True, "send_every_ms": 0}))
+    finally:
+        Sleeper._wait, Sleeper._set_out = waits, sets_out
+        port.clock._ticks_ms = ticks
+    check.equal(len(begun), 3)
+    check.true(60000 <= begun[1] - begun[0] <= 90000, begun)
+
+
 check.run(globals())
