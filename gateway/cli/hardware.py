@@ -18,9 +18,7 @@ app.add_typer(group, name="hardware")
 def render(
     nodes: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="NODE", help="Names from hardware/, or folders with a profile.toml; none: all of ours."
-        ),
+        typer.Argument(metavar="NODE", help="Names from hardware/, or folders with a profile.toml; none: all of ours."),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 where something is out of date.")
