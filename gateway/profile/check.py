@@ -186,6 +186,11 @@ def _chips_fit(parts: Parts, problems: Problems) -> None:
         if sensor.address is not None and facts.addresses and sensor.address not in facts.addresses:
             can = " or ".join(f"0x{address:02x}" for address in facts.addresses)
             problems.add((*path, "address"), f"0x{sensor.address:02x}: a {facts.title} can only have {can}")
+        if facts.period_ms and not facts.period_ms[0] <= sensor.period_ms <= facts.period_ms[1]:
+            problems.add(
+                (*path, "period_ms"),
+                f"{facts.title} measures each {facts.period_ms[0]} to {facts.period_ms[1]} ms",
+            )
         low, high = facts.supply_v
         if not low <= LOGIC_V <= high and "5V" not in facts.pins.values():
             problems.add(
@@ -276,6 +281,14 @@ def _power_fits(parts: Parts, problems: Problems) -> None:
             problems.add(
                 ("sensors", sensor.name, "period_ms"),
                 f"a board that sleeps between samples starts anew for each: {_LEAST_SLEEP_MS} at least",
+            )
+            continue
+        facts = parts.chips.get(sensor.chip)
+        if facts is not None and sensor.period_ms <= facts.awake_ms:
+            problems.add(
+                ("sensors", sensor.name, "period_ms"),
+                f"{facts.title} is asked for each of its measurements, so the board would never sleep: more than "
+                f"{facts.awake_ms}",
             )
     for kind, tables in (("outputs", parts.outputs), ("inputs", parts.inputs)):
         for name, table in tables.items():

@@ -358,6 +358,10 @@ class ChipFacts(Table):
     pin: Literal["adc"] | None = None
     """What a pin of its own must be able to do."""
     supply_v: tuple[float, float] = (3.0, 3.6)
+    period_ms: tuple[int, int] | None = None
+    """The shortest and the longest period at which it can measure. None: any."""
+    awake_ms: int = Field(default=0, ge=0)
+    """With a period of up to this the board fetches each of its measurements, and must not sleep meanwhile."""
     current_ma: float = Field(default=0, ge=0)
     """The most it takes while it measures."""
     sleep_ma: float = Field(default=0, ge=0)

@@ -338,6 +338,24 @@ def test_a_chip_that_wants_another_supply_than_the_board_gives_is_refused(tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("node", "period_ms", "more", "says"),
+    [("motion-node", 20, "", ""), ("motion-node", 300, "", "MPU-6050 measures each 1 to 256 ms"),
+     ("air-node", 1000, "", "SCD41 measures each 5000 to 86400000 ms"),
+     ("air-node", 5000, "[power]\ndeep_sleep = true\n", "so the board would never sleep: more than 5000"),
+     ("air-node", 60000, "[power]\ndeep_sleep = true\n", "")],
+)  # fmt: skip
+def test_a_chip_measures_as_often_as_it_can_and_some_keep_the_board_awake(tmp_path, node, period_ms, more, says):
+    text = (hardware_dir() / node / "profile.toml").read_text()
+    path = tmp_path / "profile.toml"
+    path.write_text(re.sub(r"period_ms = \d+", f"period_ms = {period_ms}", text, count=1) + more)
+    if not says:
+        assert load_profile(path).sensors
+        return
+    with pytest.raises(ProfileError, match=says):
+        load_profile(path)
+
+
+@pytest.mark.parametrize(
     ("scl", "sda", "says"),
     [("GP5", "GP4", ""), ("GP4", "GP5", "buses.i2c0.scl: GP4 cannot be scl of i2c0 on this board"),
      ("GP3", "GP2", "buses.i2c0.scl: GP3 cannot be scl of i2c0 on this board"),
