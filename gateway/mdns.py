@@ -120,7 +120,7 @@ class Announcer:
         zeroconf: AsyncZeroconf | None = None
         try:
             while True:
-                now = self._own_addresses()
+                now = self._addresses()
                 if now != before or (now and zeroconf is None):
                     if zeroconf is not None:
                         await zeroconf.async_close()
@@ -131,6 +131,14 @@ class Announcer:
             if zeroconf is not None:
                 await zeroconf.async_unregister_all_services()
                 await zeroconf.async_close()
+
+    def _addresses(self) -> list[str]:
+        """None where the system does not say: that is looked at again, too."""
+        try:
+            return self._own_addresses()
+        except OSError as error:
+            log.debug("the addresses of this machine cannot be read: %s", error)
+            return []
 
     async def _tell(self, addresses: list[str]) -> AsyncZeroconf | None:
         """Begin to answer on `addresses`. None where that cannot be done now."""

@@ -3,7 +3,7 @@ does with and without a gateway.
 
 A press is a level that holds for two looks, 20 ms apart: contacts bounce for some milliseconds, and a relay nearby
 makes pulses of microseconds. While the board cannot look (the handshake of TLS takes a second) an interrupt remembers
-that somebody pressed.
+that somebody pressed; where an output was switched meanwhile, it may have been that, and only a level counts.
 """
 
 import machine
@@ -34,14 +34,14 @@ class Button:
     def _note(self, pin):
         self._moved = True
 
-    def pressed(self, now):
-        """Whether it has been pressed since the last look."""
+    def pressed(self, now, disturbed):
+        """Whether it has been pressed since the last look. `disturbed`: an output was switched since then."""
         moved, self._moved = self._moved, False
         blind = ticks_diff(now, self._looked) > _BLIND_MS
         self._looked = now
         down = self.pin() == self._active
         if blind and moved:
-            there_and_back = not down and not self._down
+            there_and_back = not down and not self._down and not disturbed
             self._down = down
             self._agreed = now
             return down or there_and_back
@@ -57,12 +57,19 @@ class Button:
 class Buttons:
     def __init__(self, configs, outputs, now):
         switched = {output.name: output for output in outputs}
+        self._outputs = outputs
+        self._switched = 0
         self.all = [Button(config, switched.get(config.get("toggles")), now) for config in configs]
 
     def poll(self, now):
         """Counts and switches. Returns ms until the next look."""
+        switched = 0
+        for output in self._outputs:
+            switched += output.switched
+        disturbed = switched != self._switched
+        self._switched = switched
         for button in self.all:
-            if button.pressed(now):
+            if button.pressed(now, disturbed):
                 button.presses += 1
                 if button.output is not None:
                     button.output.toggle()

@@ -14,6 +14,7 @@ class _Output:
     def __init__(self, config):
         self.name = config["name"]
         self.value = 0
+        self.switched = 0  # how often: a relay disturbs what is near it
         self._on = self.FULL  # what a button switches it on to: what it had last
         self._rest = 1 if config["active"] == "low" else 0
         self.pin = machine.Pin(config["pin"], machine.Pin.OUT, value=self._rest)
@@ -29,6 +30,7 @@ class _Output:
         return value
 
     def set(self, value):
+        self.switched = self.switched + 1 & 0xFFFF
         self._put(value)
         self.value = value
         if value:

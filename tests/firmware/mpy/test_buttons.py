@@ -40,6 +40,7 @@ from device.buttons import Buttons  # noqa: E402
 class Lamp:
     name = "lamp"
     toggles = 0
+    switched = 0
 
     def toggle(self):
         self.toggles += 1
@@ -143,6 +144,22 @@ def test_who_pressed_while_the_board_was_busy_is_heard_afterwards_once():
     bench.blind(1000)
     bench.looks(200)
     check.equal(bench.presses(), 4)
+
+
+def test_the_pulse_of_a_relay_that_a_slow_command_switched_is_no_press():
+    bench = Bench()
+    bench.looks(100)
+    bench.lamp.switched += 1
+    bench.pin.go(0)
+    bench.pin.go(1)
+    bench.blind(100)  # the command is written to flash
+    bench.looks(200)
+    check.equal(bench.presses(), 0)
+    bench.lamp.switched += 1  # who holds the button is heard all the same
+    bench.pin.go(0)
+    bench.blind(100)
+    bench.looks(200)
+    check.equal(bench.presses(), 1)
 
 
 def test_a_button_that_is_held_at_the_start_counts_from_the_next_press_on():
