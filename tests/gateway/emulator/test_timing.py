@@ -68,9 +68,9 @@ def test_it_stands_still_as_long_as_it_is_told(tmp_path: Path, interpreter: Inte
 
     started_ms, (number_ms, name_ms, tls_ms, erase_ms), erases = run(measured(slow, "slow"))
     assert started_ms >= 300
-    assert number_ms < 250 <= name_ms
-    assert tls_ms >= 400
+    assert number_ms < 245 < name_ms  # the interpreter's sleep may come back a millisecond early
+    assert tls_ms > 395
     assert erases >= 10
-    assert erase_ms >= 10 * 30
+    assert erase_ms >= 10 * 29
     _, fast, _ = run(measured(AT_ONCE, "fast"))
     assert sum(fast) < name_ms + tls_ms + erase_ms
