@@ -306,9 +306,10 @@ def test_a_page_elsewhere_gets_nothing_with_a_valid_cookie(
     arrived.clear()
     said = page.evaluate(ASK, {"gateway": people.door.server.url, "token": ""})
     assert said == dict.fromkeys(("read", "simple", "json", "logout"), "blocked") | {"socket": "closed"}
-    assert {path: cookie for path, cookie in arrived if path.startswith("/api/")} == {
+    came = {path: cookie for path, cookie in arrived if path.startswith("/api/")}
+    assert came.items() >= {  # and what our own page had asked for before it was left
         "/api/devices": True, "/api/devices/greenhouse/commands": True, "/api/logout": True, "/api/live": True,
-    }, "the cookie has to come along, else nothing is shown"  # fmt: skip
+    }.items(), "the cookie has to come along, else nothing is shown"  # fmt: skip
     assert people.door.commands == []
     visitor.complaints.clear()  # that the browser was not allowed to is what was to be shown
     page.goto(people.door.server.url)
