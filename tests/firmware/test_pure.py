@@ -11,5 +11,5 @@ SCRIPTS = sorted(path.name for path in interpreter.SCRIPTS.glob("test_*.py"))
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_on_micropython(script: str) -> None:
-    has_flash = script.endswith("_cut.py")  # a whole chip, in RAM
-    interpreter.run_tests(script, heap="1m" if has_flash else interpreter.HEAP)
+    has_flash = script.endswith("_cut.py")  # a whole chip in RAM, anew for each test, in one piece
+    interpreter.run_tests(script, heap="4m" if has_flash else interpreter.HEAP)
