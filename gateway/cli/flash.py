@@ -391,7 +391,7 @@ def _wait(session: Session, target: _Target, networks: list[dict[str, str]]) -> 
     )
     if outcome.sample:
         typer.echo(f"sample   {outcome.sample}")
-        typer.echo(f"page     {target.running.url}/#/{target.name}")
+        typer.echo(f"page     {target.running.url}/#/device/{target.name}")
         return
     if outcome.reason is not None:
         raise NotHere(f"{target.name} is flashed, but {outcome.reason.sentence}")

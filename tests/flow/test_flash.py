@@ -111,7 +111,7 @@ def test_a_blank_board_is_flashed_to_its_first_sample(house: House) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert_works(ended.stdout)
     assert re.search(r"files +\d+ to write", ended.stdout)
-    assert f"/#/{NAME}" in ended.stdout
+    assert f"/#/device/{NAME}" in ended.stdout
     assert list(house.devices()) == [NAME]
 
 
