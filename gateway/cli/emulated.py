@@ -40,7 +40,7 @@ async def board_settings(
                 f"the gateway does not know the board kept in {directory}: delete that directory or use another --state"
             )
     elif await devices.get(name):
-        raise ConfigError(f"there is a device {name} already, and it is not an emulated board: use --name")
+        raise ConfigError(f"there is a device {name} already, and it is not an emulated board: use another --name")
     else:
         token = await devices.add(name, profile)
     settings: dict[str, object] = {

@@ -129,6 +129,8 @@ def problem(port: str, usb: str = "") -> str:
     """Why `port` cannot be opened, as far as can be told without opening it; empty where nothing speaks against it."""
     if not os.access(port, os.R_OK | os.W_OK):
         return _not_allowed(port, usb)
+    if Path(port).is_file():
+        return "this is a file, and no serial port: mpy-gateway boards shows what is plugged in"
     if holders := list(_holders(port)):
         return f"{' and '.join(holders)} has it open: end that first"
     return ""

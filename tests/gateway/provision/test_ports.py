@@ -135,6 +135,12 @@ def test_who_has_it_open_is_named_and_we_ourselves_are_not() -> None:
         os.close(theirs)
 
 
+def test_a_file_is_no_port(tmp_path: Path) -> None:
+    (tmp_path / "greenhouse").write_text("")
+    with pytest.raises(ConfigError, match="this is a file, and no serial port"):
+        choose(str(tmp_path / "greenhouse"))
+
+
 def test_a_pseudo_terminal_is_an_emulated_board() -> None:
     assert is_emulated("/dev/pts/7")
     assert not is_emulated("/dev/ttyUSB0")
